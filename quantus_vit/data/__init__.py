@@ -1,0 +1,1 @@
+"""Data sets of chest X-rays: the real COVID-QU-Ex layout and synthetic phantoms."""

@@ -1,0 +1,11 @@
+"""Errors that are this package's own; everything else is a plain ``ValueError``, ``TypeError`` or ``FileNotFoundError``."""
+
+from __future__ import annotations
+
+
+class UnsupportedOperationError(TypeError):
+    """The model runs an operation for which no relevance rule is known.
+
+    Raised instead of passing relevance on by a rule that nobody chose. The message names the operation, the shapes it
+    was called with and the module it ran in.
+    """
