@@ -7,5 +7,17 @@ from __future__ import annotations
 
 from ._version import __version__
 from .errors import UnsupportedOperationError
+from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
+from .quantus_plugin.methods import register_on_import as _register_on_import
 
-__all__ = ["UnsupportedOperationError", "__version__"]
+__all__ = [
+    "UnsupportedOperationError",
+    "__version__",
+    "available_methods",
+    "register",
+    "register_method",
+    "unregister",
+    "unregister_method",
+]
+
+_register_on_import()

@@ -1,0 +1,12 @@
+"""Everything that touches Quantus: names for ``quantus.explain``, gradients inside metrics, differences of versions.
+
+This package wraps the explainers of :mod:`quantus_vit.attribution` and :mod:`quantus_vit.lime`; nothing imports it but
+the top level of :mod:`quantus_vit`.
+"""
+
+from __future__ import annotations
+
+from .methods import is_registered, register, unregister
+from .registry import available_methods, register_method, unregister_method
+
+__all__ = ["available_methods", "is_registered", "register", "register_method", "unregister", "unregister_method"]

@@ -1,0 +1,202 @@
+"""The names of the registry inside Quantus.
+
+In every version, ``quantus.explain`` looks ``get_explanation`` up in its own globals at call time, so that one name is
+patched and nothing else: an earlier ``from quantus import explain`` sees it, metrics and ``quantus.evaluate`` see it,
+and so do installations with Captum, with zennit, or with neither.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from . import explainers, versions
+from .registry import REGISTRY, discover
+
+_PATCHED = "get_explanation"
+_lock = threading.RLock()
+
+
+class Dispatcher:
+    """Stands in for Quantus' ``get_explanation``: our names here, all others there.
+
+    Attributes
+    ----------
+    original
+        Quantus' own function.
+    added_names
+        The names that were put into Quantus' lists of methods.
+    """
+
+    def __init__(self, original: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original)
+        self.original = original
+        self.added_names: set[str] = set()
+        self._active = False
+        self._undo: list[Callable[[], None]] = []
+
+    def __call__(self, model: Any, inputs: Any, targets: Any, **kwargs: Any) -> Any:
+        """Explain, with the arguments of ``quantus.explain``."""
+        method = kwargs.get("method")
+        on_zennit_route = versions.installed("zennit") and (
+            not versions.installed("captum") or kwargs.get("xai_lib") == "zennit"
+        )
+        # With an attributor, that is the method; evaluate() adds 'method' with whatever key the user chose.
+        attributor_decides = on_zennit_route and "attributor" in kwargs
+        if not self._active or attributor_decides:
+            return self.original(model, inputs, targets, **kwargs)
+        if isinstance(method, str) and method in REGISTRY.names():
+            return explainers.explain(method, REGISTRY.resolve(method), model, inputs, targets, kwargs)
+        if isinstance(model, nn.Module):
+            _refuse_what_quantus_would_ignore(method, on_zennit_route)
+        return self.original(model, inputs, targets, **kwargs)
+
+    def install(self, explain: Callable[..., Any]) -> None:
+        """Put ourselves into the globals of ``explain`` and the names into Quantus' lists."""
+        namespace = explain.__globals__
+        namespace[_PATCHED] = self
+        self._undo.append(functools.partial(self._give_back, namespace))
+        if not namespace.get("__EXTRAS__", True):
+            # With neither library 'explain' gives up before it dispatches; we say the same for Quantus' own methods.
+            self._undo.append(functools.partial(namespace.__setitem__, "__EXTRAS__", namespace["__EXTRAS__"]))
+            namespace["__EXTRAS__"] = True
+        quantus: Any = versions.import_quantus()
+        if not hasattr(quantus, "explain"):
+            quantus.explain = explain
+            self._undo.append(functools.partial(delattr, quantus, "explain"))
+        # Pickle stores a function as its module and name. Quantus' own module would give a spawned process a Quantus
+        # without us; see __getattr__ below.
+        self._undo.append(functools.partial(setattr, explain, "__module__", explain.__module__))
+        explain.__module__ = __name__
+        self._active = True
+        self.update_lists()
+
+    def remove(self) -> None:
+        """Leave Quantus as it was."""
+        self._active = False
+        self._drop(self.added_names)
+        while self._undo:
+            self._undo.pop()()
+
+    def update_lists(self) -> None:
+        """Bring Quantus' lists of methods up to date with the registry."""
+        if not self._active:
+            return
+        wanted = REGISTRY.names()
+        self._drop(self.added_names - set(wanted))
+        for names in versions.name_lists():
+            for name in wanted:
+                if name not in names:
+                    self.added_names.add(name)
+                    if isinstance(names, set):
+                        names.add(name)
+                    else:
+                        names.append(name)
+
+    def _drop(self, unwanted: set[str]) -> None:
+        for names in versions.name_lists():
+            for name in unwanted & set(names):
+                names.remove(name)
+        self.added_names = self.added_names - unwanted
+
+    def _give_back(self, namespace: dict[str, Any]) -> None:
+        # Where somebody has patched over us meanwhile, theirs stays, and we hand everything on.
+        if namespace.get(_PATCHED) is self:
+            namespace[_PATCHED] = self.original
+
+
+def _refuse_what_quantus_would_ignore(method: Any, on_zennit_route: bool) -> None:
+    ours = ", ".join(REGISTRY.names())
+    if not versions.installed("captum") and not versions.installed("zennit"):
+        raise ImportError(
+            f"Without Captum or zennit only quantus-vit's own methods can be used ({ours}), not {method!r}. "
+            "Install one of them: 'pip install captum'."
+        )
+    if not on_zennit_route or method in (None, "Gradient"):
+        return
+    message = (
+        f"Quantus ignores method={method!r} on the zennit route and returns the plain gradient. Pass an 'attributor', "
+        f"or one of quantus-vit's methods ({ours}), or use Captum for the methods of Quantus."
+    )
+    if not versions.installed("captum"):
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=4)
+
+
+def _current() -> Dispatcher | None:
+    found = versions.explain_function().__globals__.get(_PATCHED)
+    return found if isinstance(found, Dispatcher) else None
+
+
+def _update_lists() -> None:
+    with _lock:
+        try:
+            current = _current()
+        except ImportError:
+            return
+        if current is not None:
+            current.update_lists()
+
+
+REGISTRY.watch(_update_lists)
+
+
+def register() -> None:
+    """Put the methods into Quantus, so that ``quantus.explain(..., method="TransformerLRP")`` works.
+
+    ``import quantus_vit`` does this; calling it again changes nothing.
+
+    Raises
+    ------
+    ImportError
+        Quantus cannot be imported, or has no place for methods any more; the message says what would help.
+    """
+    with _lock:
+        explain = versions.explain_function()
+        if _current() is not None:
+            return
+        original = explain.__globals__.get(_PATCHED)
+        if original is None:
+            raise ImportError(
+                f"Quantus {versions.installed_version()} explains in a way that quantus-vit does not know; "
+                f"install quantus=={versions.NEWEST_TESTED}, or use the classes of quantus_vit directly."
+            )
+        discover()
+        Dispatcher(original).install(explain)
+
+
+def unregister() -> None:
+    """Take the methods out of Quantus and leave it exactly as it was; calling it again changes nothing."""
+    with _lock:
+        current = _current()
+        if current is not None:
+            current.remove()
+
+
+def is_registered() -> bool:
+    """Whether ``quantus.explain`` knows the methods now."""
+    with _lock:
+        return _current() is not None
+
+
+def register_on_import() -> None:
+    """Register, but warn instead of failing: the explainers are usable without Quantus."""
+    try:
+        register()
+        warning = versions.untested_warning()
+    except ImportError as error:
+        warning = f"The methods of quantus-vit are not registered with Quantus. {error}"
+    if warning is not None:
+        warnings.warn(warning, stacklevel=3)
+
+
+def __getattr__(name: str) -> Any:
+    # Where pickle finds 'quantus.explain' again: importing this module has registered the methods.
+    if name == "explain":
+        return versions.explain_function()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
