@@ -1,0 +1,84 @@
+"""How many images fit into one forward. Knows torch only."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+LARGEST_BATCH_CPU = 32  # larger ones fall out of the caches and gain nothing
+LARGEST_BATCH = 256  # beyond it the launches are amortised
+FALLBACK_BYTES = 2 * 2**30  # systems that do not tell
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Most bytes that tensors made within the block held at one time, on any device.
+
+    Scratch memory within an operation is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held = 0
+        self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        before = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage(), before)
+        return result
+
+    def _count(self, storage: torch.UntypedStorage, before: set[int]) -> None:
+        key = storage._cdata
+        if key in self._known or key in before:  # a view or an operation in place
+            return
+        size = storage.nbytes()
+        self._known.add(key)
+        self.held += size
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(storage, self._free, key, size)
+
+    def _free(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.held -= size
+
+
+def available_bytes(device: torch.device) -> int:
+    """Free memory of `device`; a cautious guess where the system does not tell."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
+    if device.type == "cpu":
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):  # not Linux
+            return FALLBACK_BYTES
+    return FALLBACK_BYTES
+
+
+def choose_batch_size(model: Callable[[Tensor], Any], image: Tensor) -> int:
+    """Images a forward such that the forward takes at most half of the free memory.
+
+    Parameters
+    ----------
+    model
+        Is called once, on one image, under `torch.inference_mode`.
+    image
+        Shape (C, H, W), on the model's device.
+    """
+    with torch.inference_mode(), PeakMemory() as memory:
+        model(image[None])
+    # the perturbed image and its mask, and a margin for what happens inside operations
+    bytes_an_image = 2 * (memory.peak + 2 * image.numel() * image.element_size())
+    largest = LARGEST_BATCH_CPU if image.device.type == "cpu" else LARGEST_BATCH
+    fitting: int = available_bytes(image.device) // 2 // bytes_an_image
+    return max(1, min(largest, fitting))

@@ -1,0 +1,257 @@
+"""Superpixels: the named presets and what may stand for them. Knows NumPy and scikit-image; no torch, model or lime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.exposure import equalize_adapthist
+from skimage.filters import gaussian
+from skimage.measure import label as connected_components
+from skimage.segmentation import quickshift, slic
+
+Image: TypeAlias = NDArray[np.floating[Any]]
+SegmentMap: TypeAlias = NDArray[np.int64]
+SegmentFunction: TypeAlias = Callable[[Image], NDArray[Any]]
+
+CXR_SEGMENTS = 80
+
+
+def stretch_gray(image: Image) -> NDArray[np.float64]:
+    """Grayscale picture in [0, 1] of an input whose normalisation is unknown.
+
+    The channels are averaged (exact for a grayscale picture under any per-channel mean and standard deviation) and the
+    0.5 and 99.5 percentiles are stretched to 0 and 1, so that a burnt-in letter or a collimator edge does not set the
+    scale.
+
+    Parameters
+    ----------
+    image
+        Array of shape (C, H, W), any range.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (H, W), float64; all zero for a constant image.
+    """
+    gray = image.astype(np.float64).mean(axis=0)
+    low, high = np.percentile(gray, [0.5, 99.5])
+    if high <= low:  # nearly everything has one value: the outliers are the only structure there is
+        low, high = gray.min(), gray.max()
+    scale = high - low if high > low else 1.0
+    stretched: NDArray[np.float64] = np.clip((gray - low) / scale, 0.0, 1.0)
+    return stretched
+
+
+def stretch_channels(image: Image) -> NDArray[np.float64]:
+    """Colour picture (H, W, 3) in [0, 1]; inputs within [0, 1] keep their values, others are stretched by channel.
+
+    One channel is repeated three times; of two, or more than three, the mean is. A constant channel becomes 0.
+    """
+    picture: NDArray[np.float64] = to_lime_layout(image).astype(np.float64)
+    if picture.min() >= 0.0 and picture.max() <= 1.0:
+        return picture
+    low, high = picture.min(axis=(0, 1)), picture.max(axis=(0, 1))
+    picture -= low
+    return np.divide(picture, np.where(high > low, high - low, 1.0), out=picture)
+
+
+def to_lime_layout(image: Image) -> Image:
+    """(C, H, W) to lime's (H, W, 3) without changing values; other than three channels are averaged and repeated."""
+    if image.shape[0] != 3:
+        image = np.repeat(image.mean(axis=0, keepdims=True, dtype=image.dtype), 3, axis=0)
+    return np.ascontiguousarray(np.moveaxis(image, 0, -1))
+
+
+def relabel(segments: NDArray[Any]) -> SegmentMap:
+    """Segment numbers 0 ... n - 1 in the order of the given numbers, as lime's `segments == z` needs them."""
+    _, numbers = np.unique(segments, return_inverse=True)
+    return numbers.reshape(segments.shape).astype(np.int64)
+
+
+def cxr_segments(image: Image, num_segments: int = CXR_SEGMENTS) -> SegmentMap:
+    """Superpixels for radiographs: SLIC on the locally contrast-normalised picture.
+
+    Local contrast normalisation (CLAHE, windows of a quarter of the picture) makes rib and lung borders as strong in
+    the dark lung as beside the spine; the light blur (sigma 1 at 224 pixels) keeps noise out of the outlines; the
+    compactness is the one at which segments follow lung border and opacities best while keeping the size of a rib
+    space. `benchmarks/LIME.md` has the numbers.
+
+    Parameters
+    ----------
+    image
+        Shape (C, H, W), in any normalisation.
+    num_segments
+        About how many superpixels; SLIC returns somewhat fewer.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (H, W), int64, 0 ... n - 1. Deterministic.
+
+    References
+    ----------
+    Achanta et al., SLIC superpixels compared to state-of-the-art superpixel methods, TPAMI 2012.
+    Pizer et al., Adaptive histogram equalization and its variations, 1987.
+    """
+    gray = stretch_gray(image)
+    side = min(gray.shape)
+    window = tuple(max(length // 4, 2) for length in gray.shape)
+    contrast = equalize_adapthist(gray, kernel_size=window, clip_limit=0.03)
+    smooth = gaussian(contrast, sigma=side / 224)
+    compactness = 0.1
+    while True:
+        segments = relabel(
+            slic(smooth, n_segments=num_segments, compactness=compactness, channel_axis=None, start_label=0)
+        )
+        if segments.max() + 1 >= num_segments / 2 or compactness > 1e3:
+            return segments
+        # on noise SLIC's clusters fall apart and its connectivity step joins them: make them rounder
+        compactness *= 2
+
+
+def lime_default_segments(image: Image, seed: int) -> SegmentMap:
+    """The quickshift call of `lime.lime_image.LimeImageExplainer`, on the picture in [0, 1] as lime's users give it."""
+    picture = stretch_channels(image)
+    return relabel(quickshift(picture, kernel_size=4, max_dist=200, ratio=0.2, rng=seed))
+
+
+def grid_segments(shape: tuple[int, int], patch: tuple[int, int], num_segments: int | None = None) -> SegmentMap:
+    """Rectangles of k x k patches of a ViT.
+
+    Parameters
+    ----------
+    shape
+        Height and width of the image in pixels.
+    patch
+        Height and width of the model's patches in pixels.
+    num_segments
+        k is the smallest number for which there are at most so many rectangles; None: k = 1, one segment a patch.
+    """
+    rows, columns = (-(-length // size) for length, size in zip(shape, patch, strict=True))
+    k = 1
+    while num_segments is not None and -(-rows // k) * -(-columns // k) > max(num_segments, 1):
+        k += 1
+    row, column = np.arange(shape[0]) // (patch[0] * k), np.arange(shape[1]) // (patch[1] * k)
+    return relabel(row[:, None] * (column.max() + 1) + column[None, :])
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named segmentation: what it takes beyond the image."""
+
+    run: Callable[..., SegmentMap]
+    needs_seed: bool = False
+    needs_patch: bool = False
+    takes_count: bool = False
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "cxr": Preset(cxr_segments, takes_count=True),
+        "lime-default": Preset(lime_default_segments, needs_seed=True),
+        "grid": Preset(grid_segments, needs_patch=True, takes_count=True),
+    }
+)
+
+
+def check_segments(segments: object, num_segments: int | None) -> None:
+    """Refuse a segmentation choice that cannot work, before any image is seen.
+
+    Raises
+    ------
+    ValueError
+        Unknown preset name; `num_segments` below 2 or where the choice cannot follow it.
+    TypeError
+        Neither a name, a callable nor an integer map.
+    """
+    if isinstance(segments, str):
+        if segments not in PRESETS:
+            raise ValueError(f"segments={segments!r} is no preset; choose one of {', '.join(map(repr, PRESETS))}.")
+    elif not callable(segments):
+        array = np.asarray(segments)
+        if array.dtype.kind not in "iub":
+            raise TypeError(
+                f"segments must be a preset's name, a callable or an integer map, got {type(segments).__name__} "
+                f"(dtype {array.dtype})."
+            )
+    if num_segments is None:
+        return
+    if not (isinstance(segments, str) and PRESETS[segments].takes_count):
+        raise ValueError(f"num_segments={num_segments} has no effect on segments={segments!r}; leave it out.")
+    if num_segments < 2:
+        raise ValueError(f"num_segments={num_segments}; LIME needs at least 2 segments.")
+
+
+def run_preset(
+    name: str, image: Image, seed: int, patch: Callable[[], tuple[int, int]], num_segments: int | None
+) -> SegmentMap:
+    """Segments of `image` (C, H, W) by the preset `name`; `patch` tells the model's patch size where it is needed."""
+    preset = PRESETS[name]
+    count = {"num_segments": num_segments} if preset.takes_count and num_segments is not None else {}
+    if preset.needs_patch:
+        return preset.run(image.shape[-2:], patch(), **count)
+    return preset.run(image, **({"seed": seed} if preset.needs_seed else {}), **count)
+
+
+def check_map(segments: NDArray[Any], shape: tuple[int, int]) -> SegmentMap:
+    """Relabelled segment map, or a clear error where it does not fit an image of `shape` (H, W)."""
+    segments = np.asarray(segments)
+    if segments.shape != shape:
+        raise ValueError(f"The segment map has shape {segments.shape}; the image needs {shape}.")
+    if segments.dtype.kind not in "iub":
+        raise TypeError(f"The segment map has dtype {segments.dtype}; it must hold integers.")
+    return relabel(segments)
+
+
+def split_at_border(segments: SegmentMap, mask: NDArray[np.bool_], smallest: float = 0.25) -> SegmentMap:
+    """Cut segments along the border of `mask`, so that none straddles it.
+
+    Pieces smaller than `smallest` times the mean piece are joined to the neighbour on their side of the border with
+    which they share the longest edge; a piece without such a neighbour stays.
+
+    Parameters
+    ----------
+    segments
+        Shape (H, W), int.
+    mask
+        Shape (H, W), bool, e.g. the lungs.
+    smallest
+        Share of the mean size below which a piece is joined.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (H, W), int64, connected pieces numbered 0 ... n - 1.
+    """
+    pieces = connected_components(segments * 2 + mask, background=-1, connectivity=1).astype(np.int64) - 1
+    limit = smallest * np.bincount(relabel(segments * 2 + mask).ravel()).mean()
+    inside = mask.ravel()[np.unique(pieces, return_index=True)[1]]
+    while True:
+        sizes = np.bincount(pieces.ravel(), minlength=len(inside))
+        joined = False
+        for piece in np.argsort(sizes, kind="stable"):
+            if sizes[piece] == 0 or sizes[piece] >= limit:
+                continue
+            edges = _shared_edges(pieces, int(piece))
+            edges[inside[: len(edges)] != inside[piece]] = 0
+            if edges.any():
+                pieces[pieces == piece] = edges.argmax()
+                joined = True
+                break
+        if not joined:
+            return relabel(pieces)
+
+
+def _shared_edges(pieces: SegmentMap, piece: int) -> NDArray[np.int64]:
+    """Length of the common edge of `piece` with every piece, by number."""
+    counts = np.zeros(int(pieces.max()) + 1, dtype=np.int64)
+    for first, second in ((pieces[1:], pieces[:-1]), (pieces[:, 1:], pieces[:, :-1])):
+        touching = (first == piece) != (second == piece)
+        other = np.where(first == piece, second, first)[touching]
+        counts += np.bincount(other, minlength=len(counts))
+    return counts
