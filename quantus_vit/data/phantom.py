@@ -1,8 +1,8 @@
 """Synthetic frontal chest X-rays with known lesions: a data set for examples, tests and sanity checks of explanations.
 
-Every picture is drawn by code from a seed; nothing is learned from or copied out of a real film. Because the lesion's place is known,
-a phantom answers what a real film cannot: whether a relevance map lies on the cause of the label, and what the same film looks like
-without it (:meth:`Phantom.twin`). Phantoms are no medical material.
+Every picture is drawn by code from a seed; nothing is learned from or copied out of a real film. Because the lesion's
+place is known, a phantom answers what a real film cannot: whether a relevance map lies on the cause of the label, and
+what the same film looks like without it (:meth:`Phantom.twin`). Phantoms are no medical material.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Phantom(Dataset[XraySample]):
 
     Notes
     -----
-    The random numbers come from numpy's ``PCG64``, seeded through ``SeedSequence``; grey values are rounded to 8 bits as
-    in a PNG, so that machines agree up to single grey levels where their floating-point libraries round differently.
+    The random numbers come from numpy's ``PCG64``, seeded through ``SeedSequence``; grey values are rounded to 8 bits
+    as in a PNG, so that machines agree up to single grey levels where their floating-point libraries round differently.
 
     The infection mask holds the pixels whose *opacity*, the share of the lung's air that is replaced by fluid, exceeds
     ``phantom_lesions.INFECTION_THRESHOLD`` (0.12), inside the lungs. The lung mask is the lung field that is free of
@@ -147,11 +147,12 @@ def _lung_markings(
     anatomy: Anatomy, canvas: Canvas, depth: tuple[FloatArray, FloatArray], rng: np.random.Generator
 ) -> FloatArray:
     """Vessels and the fine interstitial texture of the lungs."""
-    strength = rng.uniform(0.08, 0.14)
+    strength = rng.uniform(0.06, 0.12)
     vessels = blur(canvas.strokes(vessel_tree(anatomy, rng)), 0.0025 * canvas.size)
     texture = _F(0.011) * smooth_noise(rng, canvas.size, 46) + _F(0.010) * smooth_noise(rng, canvas.size, 18)
     inside = soft_step(np.maximum(depth[0], depth[1]), 0.02)
-    return (_F(strength) * vessels + texture) * inside
+    markings: FloatArray = (_F(strength) * vessels + texture) * inside
+    return markings
 
 
 def _expose(
@@ -169,7 +170,8 @@ def _expose(
     # A film saturates in the bright parts: 1 - exp(-x), scaled so that 1 stays about 1.
     knee = _F(rng.uniform(0.9, 1.7))
     gray = (_F(1) - np.exp(-knee * gray)) / (_F(1) - np.exp(-knee))
-    return np.clip(np.rint(gray * exposure * _F(255)), 0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.clip(np.rint(gray * exposure * _F(255)), 0, 255).astype(np.uint8)
+    return levels
 
 
 def _check_integer(name: str, value: int, minimum: int) -> int:

@@ -1,8 +1,8 @@
 """A normal thorax as seen from the front: random proportions, and the attenuation of its soft tissue and air.
 
-Knows the canvas only. "Right" and "left" are the patient's: the right lung lies on the left of the image. Attenuation is in
-arbitrary units in which the mid-torso is about 0.6 and air 0; proportions follow a normal PA film at full inspiration
-(cardiothoracic ratio below 0.5, left hemidiaphragm lower than the right, left hilum higher than the right).
+Knows the canvas only. "Right" and "left" are the patient's: the right lung lies on the left of the image. Attenuation
+is in arbitrary units in which the mid-torso is about 0.6 and air 0; proportions follow a normal PA film at full
+inspiration (cardiothoracic ratio about 0.5 at most, left hemidiaphragm lower than the right, left hilum higher).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_canvas import Canvas, FloatArray, Stroke, bump, ellipse_radius, soft_step
+from .phantom_canvas import Canvas, FloatArray, Stroke, bump, ellipse_radius, smooth_minimum, soft_step
 
-__all__ = ["Anatomy", "Lung", "Thorax", "draw_thorax"]
+__all__ = ["Anatomy", "Lung", "Thorax", "draw_thorax", "vessel_tree"]
 
 _F = np.float32
 
@@ -77,8 +77,8 @@ class Anatomy:
     shoulder_y: float
     neck: float
     arms: bool
-    breast: float
-    """Size of the breast shadows, 0 for none."""
+    breast: tuple[float, float, float]
+    """Strength (0 for none), distance from the midline and height of the breast shadows."""
     stomach: tuple[float, float, float]
     """Gas bubble under the left dome: x, y, radius."""
     thickness: float
@@ -97,13 +97,13 @@ class Anatomy:
             heart_angle=rng.uniform(0.55, 0.95),
             atrium_centre=(-0.04, lungs[0].dome_y - rng.uniform(0.16, 0.22)),
             atrium_radii=(rng.uniform(0.14, 0.18), rng.uniform(0.24, 0.29)),
-            knob=(rng.uniform(0.10, 0.14), rng.uniform(-0.36, -0.30), rng.uniform(0.07, 0.10)),
+            knob=(rng.uniform(0.085, 0.12), rng.uniform(-0.37, -0.30), rng.uniform(0.07, 0.095)),
             trachea=rng.uniform(0.035, 0.048),
-            torso=wall + rng.uniform(0.10, 0.24),
+            torso=wall + rng.uniform(0.09, 0.22),
             shoulder_y=rng.uniform(-1.0, -0.86),
             neck=rng.uniform(0.22, 0.30),
             arms=bool(rng.random() < 0.35),
-            breast=max(0.0, rng.uniform(-0.9, 1.0)),
+            breast=(max(0.0, rng.uniform(-0.9, 1.0)), rng.uniform(0.40, 0.50), rng.uniform(0.22, 0.40)),
             stomach=(rng.uniform(0.28, 0.48), lungs[1].dome_y + rng.uniform(0.12, 0.18), rng.uniform(0.0, 0.12)),
             thickness=rng.uniform(0.92, 1.10),
         )
@@ -111,7 +111,7 @@ class Anatomy:
 
 def _sample_lungs(rng: np.random.Generator) -> tuple[Lung, Lung]:
     """Draw both lungs: similar, not mirrored."""
-    wall, apex_y, dome_y = rng.uniform(0.60, 0.70), rng.uniform(-0.76, -0.68), rng.uniform(0.34, 0.50)
+    wall, apex_y, dome_y = rng.uniform(0.64, 0.75), rng.uniform(-0.76, -0.68), rng.uniform(0.34, 0.50)
     apex_s, wall_y, flare = rng.uniform(0.28, 0.33), rng.uniform(-0.12, 0.06), rng.uniform(0.06, 0.18)
     lungs = []
     for side in (-1, 1):
@@ -163,7 +163,9 @@ def draw_thorax(anatomy: Anatomy, canvas: Canvas) -> Thorax:
         attenuation = attenuation - air - hidden
         airs.append(air)
         depths.append(depth)
-    attenuation += _draw_below_diaphragm(anatomy, x, y) + _draw_breasts(anatomy, s, y)
+    abdomen = _draw_below_diaphragm(anatomy, x, y)
+    # Dense tissue saturates the film: a breast shows over the lung more than over the liver.
+    attenuation += abdomen + _draw_breasts(anatomy, s, y) * (_F(1) - _F(7) * np.clip(abdomen, 0, 0.12))
     return Thorax(attenuation * _F(anatomy.thickness), (airs[0], airs[1]), (depths[0], depths[1]))
 
 
@@ -173,11 +175,12 @@ def _draw_body(anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
     shoulder = y - (_F(anatomy.shoulder_y) + outward * (_F(0.12) + _F(0.32) * outward * outward))
     above_arms = soft_step(_F(-0.02) - y, 0.75)
     flank = _F(anatomy.torso) + _F(0.32) * above_arms + _F(0.05) * y - s
-    inside = np.maximum(np.minimum(shoulder, flank), np.minimum(_F(anatomy.neck) - s + _F(0.12) * (y + _F(1)), flank))
+    neck = np.minimum(_F(anatomy.neck) - s + _F(0.12) * (y + _F(1)), flank)
+    inside = -smooth_minimum(-np.minimum(shoulder, flank), -neck, 0.15)
     # Square root of the distance: a rounded flank, dark only at its very edge.
     thickness = np.sqrt(np.clip(inside * _F(1 / 0.32), 0, 1))
     torso = (_F(0.30) + _F(0.34) * thickness) * soft_step(inside, 0.02)
-    torso += _F(0.05) * bump(s * _F(1 / 0.55)) + _F(0.04) * np.clip(y, -1, 1)
+    torso += _F(0.03) * bump(s * _F(1 / 0.55)) + _F(0.04) * np.clip(y, -1, 1)
     torso *= soft_step(inside, 0.05)
     if anatomy.arms:
         offset = (s - _F(anatomy.torso + 0.24) - _F(0.08) * y) * _F(1 / 0.15)
@@ -192,15 +195,17 @@ def _draw_mediastinum(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> tuple[F
     atrium = ellipse_radius(x, y, anatomy.atrium_centre, anatomy.atrium_radii)
     knob_x, knob_y, knob_radius = anatomy.knob
     knob = ellipse_radius(x, y, (knob_x, knob_y), (knob_radius, knob_radius * 1.1))
-    trunk = ellipse_radius(x, y, (knob_x - 0.01, knob_y + 0.20), (knob_radius * 0.95, knob_radius * 1.7), -0.2)
-    # The vena cava and the vessels of the neck: a band that widens upwards.
-    band = np.abs(x + _F(0.015)) - (_F(0.115) + _F(0.05) * np.maximum(_F(-0.45) - y, _F(0)))
-    outside = np.minimum((ventricle - _F(1)) * _F(anatomy.heart_radii[1]), (atrium - _F(1)) * _F(0.16))
-    outside = np.minimum(outside, np.minimum(knob - _F(1), trunk - _F(1)) * _F(knob_radius))
-    outside = np.minimum(outside, band)
-    attenuation = _F(0.15) * np.sqrt(np.maximum(bump(ventricle), bump(atrium)))
-    attenuation += _F(0.05) * bump(knob) + _F(0.03) * bump(trunk)
-    attenuation += _F(0.09) * bump(x * _F(1 / 0.2)) * soft_step(y + _F(0.75), 0.5)
+    trunk = ellipse_radius(x, y, (knob_x - 0.01, knob_y + 0.19), (knob_radius * 0.85, knob_radius * 1.6), -0.25)
+    # Vena cava, vessels of the neck and oesophagus: a band that widens upwards, and downwards to the crura.
+    width = _F(0.115) + _F(0.05) * np.maximum(_F(-0.45) - y, _F(0)) + _F(0.5) * np.maximum(y - _F(0.30), _F(0))
+    band = np.abs(x + _F(0.015)) - width
+    heart = smooth_minimum((ventricle - _F(1)) * _F(anatomy.heart_radii[1]), (atrium - _F(1)) * _F(0.16), 0.06)
+    outside = smooth_minimum(heart, band, 0.07)
+    vessels = smooth_minimum((knob - _F(1)) * _F(knob_radius), (trunk - _F(1)) * _F(knob_radius), 0.05)
+    outside = smooth_minimum(outside, vessels, 0.05)
+    # The heart is thick almost up to its border, then falls off quickly.
+    attenuation = _F(0.09) * soft_step(-heart - _F(0.05), 0.16)
+    attenuation += _F(0.04) * bump(knob) + _F(0.06) * bump(x * _F(1 / 0.2)) * soft_step(y + _F(0.75), 0.5)
     attenuation -= _draw_airways(anatomy, x, y)
     return outside, attenuation
 
@@ -219,27 +224,32 @@ def _draw_airways(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> FloatArray:
 
 def _draw_below_diaphragm(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> FloatArray:
     """Liver, spleen and the stomach's gas."""
-    abdomen = np.zeros_like(x)
-    for lung in anatomy.lungs:
-        s = x * _F(lung.side)
-        below = y - lung.diaphragm(np.maximum(s, _F(0)))
-        within = soft_step(s, 0.1) * soft_step(_F(anatomy.torso - 0.04) - s, 0.12)
-        abdomen += (_F(0.13) if lung.side < 0 else _F(0.10)) * within * soft_step(below, 0.03)
+    right, left = anatomy.lungs
+    # The domes continue behind the heart at one height; the liver is a little denser than what lies on the left.
+    side = soft_step(x, 0.2)
+    dome = right.diaphragm(np.maximum(-x, _F(right.medial))) * (_F(1) - side)
+    dome += left.diaphragm(np.maximum(x, _F(left.medial))) * side
+    abdomen = (_F(0.12) - _F(0.03) * side) * soft_step(y - dome, 0.03)
+    abdomen *= soft_step(_F(anatomy.torso - 0.04) - np.abs(x), 0.2) * (
+        _F(0.75) + _F(0.25) * soft_step(y - dome - _F(0.1), 0.3)
+    )
     gas_x, gas_y, gas_radius = anatomy.stomach
     if gas_radius > 0.04:
         gas = ellipse_radius(x, y, (gas_x, gas_y), (gas_radius * 1.35, gas_radius * 0.8), 0.2)
-        abdomen -= _F(0.13) * soft_step(_F(1) - gas, 0.35)
+        gas += _F(0.25) * np.sin(x * _F(23.0) + _F(gas_x * 40)) * np.sin(y * _F(19.0))
+        abdomen -= _F(0.10) * soft_step(_F(1) - gas, 0.5)
     return abdomen
 
 
 def _draw_breasts(anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
     """Soft shadows over the lower lungs whose lower edge is sharp: a harmless haze that is no lesion."""
-    if anatomy.breast < 0.15:
+    strength, centre_s, centre_y = anatomy.breast
+    if strength < 0.15:
         return np.zeros_like(s)
-    radius = ellipse_radius(s, y, (0.42, 0.30), (0.30, 0.26 + 0.06 * anatomy.breast))
-    edge = _F(0.03) + _F(0.25) * soft_step(_F(0.3) - y, 0.3)
+    radius = ellipse_radius(s, y, (centre_s, centre_y), (0.30, 0.26 + 0.06 * strength))
+    edge = _F(0.05) + _F(0.25) * soft_step(_F(centre_y) - y, 0.3)
     soft = np.clip((_F(1) - radius) / edge, 0, 1)
-    return _F(0.075 * anatomy.breast) * soft * soft_step(y + _F(0.05), 0.5)
+    return _F(0.06 * strength) * soft * soft_step(y + _F(0.05), 0.5)
 
 
 def vessel_tree(anatomy: Anatomy, rng: np.random.Generator) -> list[Stroke]:
@@ -247,11 +257,11 @@ def vessel_tree(anatomy: Anatomy, rng: np.random.Generator) -> list[Stroke]:
     strokes: list[Stroke] = []
     for lung in anatomy.lungs:
         hilum_y = anatomy.knob[1] + (0.30 if lung.side < 0 else 0.26)
-        for branch in range(9):
+        for branch in range(8):
             # From almost straight up to almost straight down; 0 points away from the midline.
-            direction = -1.25 + 2.5 * (branch + rng.uniform(-0.3, 0.3)) / 8
+            direction = -1.25 + 2.5 * (branch + rng.uniform(-0.4, 0.4)) / 7
             start = (rng.uniform(0.13, 0.18), hilum_y + rng.uniform(-0.07, 0.09) + 0.05 * direction)
-            _grow_vessel(strokes, rng, lung.side, start, direction, rng.uniform(0.017, 0.026), 0)
+            _grow_vessel(strokes, rng, lung.side, start, direction, rng.uniform(0.022, 0.034), 0)
     strokes.sort(key=lambda stroke: stroke.value)
     return strokes
 
@@ -267,16 +277,16 @@ def _grow_vessel(
 ) -> None:
     """Add one vessel and, through its end, its two daughters."""
     bend, length, ratio, fork = rng.random(4)
-    length = 0.07 + 0.07 * length
+    length = 0.06 + 0.08 * length
     points = [start]
     for _ in range(3):
-        direction += 0.30 * (bend - 0.5)
+        direction += 0.55 * (bend - 0.5)
         s, y = points[-1]
         points.append((s + math.cos(direction) * length / 3, y + math.sin(direction) * length / 3))
-    brightness = 0.9 * 0.78**generation
+    brightness = 0.9 * 0.72**generation
     strokes.append(Stroke([(side * s, y) for s, y in points], width, brightness))
-    if generation < 4:
-        spread = 0.25 + 0.45 * fork
+    if generation < 3:
+        spread = 0.35 + 0.55 * fork
         share = 0.25 + 0.5 * ratio
         for turn, daughter in ((spread * (1 - share), 0.80), (-spread * share, 0.80 - 0.15 * ratio)):
-            _grow_vessel(strokes, rng, side, points[-1], direction + turn, width * daughter, generation + 1)
+            _grow_vessel(strokes, rng, side, points[-1], direction + turn, width * daughter * 0.9, generation + 1)

@@ -1,6 +1,7 @@
-"""Harmless things on the film: side letters, electrodes with cables, collimator borders. None of them depends on the class.
+"""Harmless things on the film: side letters, electrodes with cables, collimator borders.
 
-Knows the canvas only. Drawn in the image's own frame, not the body's: a marker lies on the detector.
+Knows the canvas only, and so nothing of the class. Drawn in the image's own frame, not the body's: a
+marker lies on the detector.
 """
 
 from __future__ import annotations

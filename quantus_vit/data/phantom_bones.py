@@ -1,7 +1,8 @@
 """Bones of the phantom's thorax: ribs, clavicles, spine, shoulder blades and upper arms.
 
-Knows the canvas and the proportions of the anatomy; returns attenuation to add. All ribs of a side are one periodic function of a
-"rib phase": a rib is the outline of a tilted hoop seen from the front, posterior half above, anterior half below.
+Knows the canvas and the proportions of the anatomy; returns attenuation to add. All ribs of a side are one periodic
+function of a "rib phase": a rib is the outline of a tilted hoop seen from the front, posterior half above, anterior
+half below.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Skeleton:
         """Draw a skeleton."""
         return cls(
             first_rib=rng.uniform(-0.74, -0.68),
-            spacing=rng.uniform(0.100, 0.118),
-            posterior_drop=rng.uniform(0.24, 0.34),
-            anterior_drop=rng.uniform(0.22, 0.34),
-            rib_width=rng.uniform(0.36, 0.48),
+            spacing=rng.uniform(0.116, 0.134),
+            posterior_drop=rng.uniform(0.22, 0.32),
+            anterior_drop=rng.uniform(0.26, 0.40),
+            rib_width=rng.uniform(0.40, 0.50),
             density=rng.uniform(0.75, 1.2),
-            clavicle=(rng.uniform(-0.62, -0.54), rng.uniform(0.06, 0.20)),
+            clavicle=(rng.uniform(-0.62, -0.54), rng.uniform(0.12, 0.26)),
             scapula_s=rng.uniform(0.62, 0.78),
             vertebra=rng.uniform(0.088, 0.104),
             rib_phase=(rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)),
@@ -88,10 +89,15 @@ def _draw_ribs(skeleton: Skeleton, lung: Lung, shift: float, s: FloatArray, y: F
     anterior = y - _F(skeleton.posterior_drop) - _F(skeleton.anterior_drop) * reach
     cartilage = soft_step(q - _F(0.42), 0.25)
     ribs = _F(0.062) * _rib_profile(skeleton, posterior, shift) * (_F(0.8) + _F(0.4) * q * q)
-    ribs += _F(0.040) * _rib_profile(skeleton, anterior, shift) * cartilage
+    ribs += _F(0.036) * _rib_profile(skeleton, anterior, shift) * cartilage
     covered = _F(1) - _F(0.72) * soft_step(y - lung.diaphragm(s), 0.06)
     # Along the side of the thorax the beam runs through the ribs lengthwise.
-    rim = _F(0.05) * bump((q - _F(0.985)) * _F(1 / 0.035)) * soft_step(_F(0.75) - y, 0.2) * soft_step(y - _F(top + 0.1), 0.2)
+    rim = (
+        _F(0.05)
+        * bump((q - _F(0.985)) * _F(1 / 0.035))
+        * soft_step(_F(0.75) - y, 0.2)
+        * soft_step(y - _F(top + 0.1), 0.2)
+    )
     return ribs * inside * covered + rim
 
 
@@ -127,21 +133,21 @@ def _draw_shoulder(skeleton: Skeleton, anatomy: Anatomy, s: FloatArray, y: Float
     inner, rise = skeleton.clavicle
     along = np.clip((s - _F(0.08)) * _F(1 / 0.66), 0, 1)
     # A flat S: it bends back in its outer third.
-    centre = _F(inner) - _F(rise) * along * (_F(1.7) - _F(0.7) * along) + _F(0.035) * np.sin(along * _F(6.0))
+    centre = _F(inner) - _F(rise) * along + _F(0.018) * np.sin(along * _F(6.0))
     half = _F(0.026) + _F(0.016) * bump(along * _F(4)) + _F(0.008) * along
     across = np.abs(y - centre) / half
     cortex = _F(0.65) + _F(0.45) * np.minimum(across, _F(1)) ** 4
-    clavicle = _F(0.105) * soft_step(_F(1) - across, 0.30) * cortex
-    clavicle *= soft_step(s - _F(0.075), 0.025) * soft_step(_F(0.80) - s, 0.05)
-    border = _F(skeleton.scapula_s) + _F(0.10) * (y + _F(0.45)) - _F(0.25) * (y + _F(0.45)) ** 2
-    extent = soft_step(y + _F(0.72), 0.15) * soft_step(_F(-0.12) - y, 0.15)
+    clavicle = _F(0.115) * soft_step(_F(1) - across, 0.30) * cortex
+    clavicle *= soft_step(s - _F(0.075), 0.025) * soft_step(_F(0.84) - s, 0.10)
+    border = _F(skeleton.scapula_s) + _F(0.16) * (y + _F(0.45)) + _F(0.35) * (y + _F(0.45)) ** 2
+    extent = soft_step(y + _F(0.72), 0.15) * soft_step(_F(-0.20) - y, 0.25)
     blade = _F(0.03) * soft_step(s - border, 0.015) * soft_step(_F(0.22) - (s - border), 0.12)
-    edge = _F(0.05) * bump((s - border - _F(0.01)) * _F(1 / 0.016))
+    edge = _F(0.04) * bump((s - border - _F(0.01)) * _F(1 / 0.018))
     spine = _F(0.045) * bump((y - _F(inner - rise) - _F(0.06) + _F(0.22) * (s - _F(0.75))) * _F(1 / 0.02))
     spine *= soft_step(s - _F(skeleton.scapula_s - 0.02), 0.05)
-    outline = ellipse_radius(s, y, (anatomy.torso + 0.22, inner - rise + 0.10), (0.115, 0.125))
+    outline = ellipse_radius(s, y, (anatomy.torso + 0.16, inner - rise + 0.13), (0.115, 0.125))
     head = _F(0.06) * np.sqrt(bump(outline)) + _F(0.05) * bump((outline - _F(0.95)) * _F(1 / 0.09))
-    shaft_offset = (s - _F(anatomy.torso + 0.24) - _F(0.12) * (y - _F(inner - rise))) * _F(1 / 0.055)
+    shaft_offset = (s - _F(anatomy.torso + 0.18) - _F(0.12) * (y - _F(inner - rise))) * _F(1 / 0.055)
     shaft = bump(shaft_offset) * _F(0.05) + _F(0.05) * bump((np.abs(shaft_offset) - _F(0.85)) * _F(1 / 0.2))
     shaft *= soft_step(y - _F(inner - rise + 0.2), 0.08)
     return clavicle + (blade + edge) * extent + spine + head + shaft

@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-__all__ = ["Canvas", "FloatArray", "Stroke", "blur", "bump", "ellipse_radius", "smooth_noise", "soft_step"]
+__all__ = [
+    "Canvas",
+    "FloatArray",
+    "Stroke",
+    "blur",
+    "bump",
+    "ellipse_radius",
+    "smooth_minimum",
+    "smooth_noise",
+    "soft_step",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -89,6 +99,12 @@ def soft_step(distance: FloatArray, edge: float) -> FloatArray:
     """Rise smoothly from 0 to 1 while ``distance`` goes from ``-edge / 2`` to ``edge / 2``."""
     ramp = np.clip(distance * np.float32(1.0 / edge) + np.float32(0.5), 0.0, 1.0)
     return ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+
+
+def smooth_minimum(first: FloatArray, second: FloatArray, reach: float) -> FloatArray:
+    """Minimum of two distances with the crease between them filled over ``reach``: two shapes melt into one outline."""
+    near = np.maximum(np.float32(reach) - np.abs(first - second), np.float32(0))
+    return np.minimum(first, second) - near * near * np.float32(1 / (4 * reach))
 
 
 def bump(offset: FloatArray) -> FloatArray:

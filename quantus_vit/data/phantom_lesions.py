@@ -1,10 +1,11 @@
 """Lesions of the phantom: which part of a lung is filled, and how much of it.
 
-Knows the anatomy and the canvas. *Opacity* is the share of a lung's air that is replaced by fluid: 0 is a healthy lung, 1 makes the
-lung as dense as the soft tissue around it. Patterns follow the usual description of the two diseases on a plain film:
+Knows the anatomy and the canvas. *Opacity* is the share of a lung's air that is replaced by fluid: 0 is a healthy
+lung, 1 makes the lung as dense as the soft tissue around it. Patterns follow the usual description of the two diseases
+on a plain film:
 
-* COVID-19: multifocal ground-glass opacities in both lungs, peripheral, mostly in the lower zones (Wong et al., Radiology 2020,
-  "Frequency and distribution of chest radiographic findings in patients positive for COVID-19").
+* COVID-19: multifocal ground-glass opacities in both lungs, peripheral, mostly in the lower zones (Wong et al.,
+  Radiology 2020, "Frequency and distribution of chest radiographic findings in patients positive for COVID-19").
 * other pneumonia: one consolidation of a lobe or a segment on one side, denser, perhaps with an air bronchogram and a
   straight border along a fissure.
 """
@@ -52,7 +53,7 @@ def draw_lesions(
     """
     x, y = canvas.coordinates()
     if label == 0:
-        severity = rng.uniform(0.24, 0.55)
+        severity = rng.uniform(0.20, 0.46)
         foci = [_ground_glass(lung, severity, rng) for lung in anatomy.lungs]
         opacities = [_draw_patches(patches, lung, x, y, rng) for patches, lung in zip(foci, anatomy.lungs, strict=True)]
     elif label == 1:
@@ -80,10 +81,10 @@ def _ground_glass(lung: Lung, severity: float, rng: np.random.Generator) -> list
             _Patch(
                 s=wall - inward,
                 y=y,
-                radii=(rng.uniform(0.09, 0.17), rng.uniform(0.12, 0.22)),
+                radii=(rng.uniform(0.10, 0.19), rng.uniform(0.12, 0.25)),
                 angle=lung.side * rng.uniform(-0.5, 0.2),
                 peak=min(0.65, severity * side * rng.uniform(0.8, 1.25)),
-                softness=rng.uniform(0.75, 1.0),
+                softness=rng.uniform(0.9, 1.3),
             )
         )
     return patches
@@ -92,7 +93,7 @@ def _ground_glass(lung: Lung, severity: float, rng: np.random.Generator) -> list
 def _draw_patches(
     patches: list[_Patch], lung: Lung, x: FloatArray, y: FloatArray, rng: np.random.Generator
 ) -> FloatArray:
-    """Patches with ragged borders and a reticular texture; where they overlap, the rest of the air is filled in turn."""
+    """Patches with ragged borders and a reticular texture; where they overlap, each fills what air is left."""
     size = x.shape[0]
     ragged = smooth_noise(rng, size, 14)
     texture = _F(1) + _F(0.16) * smooth_noise(rng, size, 40) + _F(0.12) * ragged
@@ -105,7 +106,7 @@ def _draw_patches(
 
 
 def _consolidation(anatomy: Anatomy, lung: Lung, canvas: Canvas, rng: np.random.Generator) -> FloatArray:
-    """One dense focus in a zone of one lung, cut by a fissure or fading all round, with or without an air bronchogram."""
+    """One dense focus in a zone of one lung, perhaps cut by a fissure, perhaps with an air bronchogram."""
     x, y = canvas.coordinates()
     zone = int(rng.integers(3))
     height = lung.dome_y - lung.apex_y
@@ -115,7 +116,7 @@ def _consolidation(anatomy: Anatomy, lung: Lung, canvas: Canvas, rng: np.random.
         y=centre_y,
         radii=(rng.uniform(0.15, 0.26), rng.uniform(0.13, 0.24)),
         angle=rng.uniform(-0.6, 0.6),
-        peak=rng.uniform(0.42, 0.88),
+        peak=rng.uniform(0.36, 0.85),
         softness=rng.uniform(0.45, 0.85),
     )
     opacity = _draw_patches([patch], lung, x, y, rng)
