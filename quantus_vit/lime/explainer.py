@@ -1,4 +1,4 @@
-"""`LimeCXR`: LIME for chest X-rays behind Captum's interface. Knows this folder, lime and the attribution base."""
+"""`LimeCXR`: LIME for chest X-rays behind Captum's interface. Knows this folder's pipeline and the attribution base."""
 
 from __future__ import annotations
 
@@ -8,30 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from lime.lime_image import ImageExplanation, LimeImageExplainer
+from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from quantus_vit.attribution.base import Attribution, check_inputs, resolve_target
-from quantus_vit.lime.fitting import LocalModel, cosine_distances, fit
+from quantus_vit.lime.explanation import dense_map
 from quantus_vit.lime.memory import choose_batch_size
-from quantus_vit.lime.neighbourhood import Neighbourhood, device_of
-from quantus_vit.lime.patches import patch_size
-from quantus_vit.lime.replacement import Replacement, check_replacement, replace
-from quantus_vit.lime.sampling import DESIGNS, clusters
-from quantus_vit.lime.segmentation import (
-    SegmentFunction,
-    SegmentMap,
-    check_map,
-    check_segments,
-    run_preset,
-    split_at_border,
-    to_lime_layout,
-)
+from quantus_vit.lime.neighbourhood import device_of
+from quantus_vit.lime.pipeline import explain_image
+from quantus_vit.lime.replacement import Replacement
+from quantus_vit.lime.segmentation import SegmentFunction
+from quantus_vit.lime.settings import Settings
 
 ALL_FEATURES = 100_000  # lime's default for num_features
-ROUND = 100  # samples between two looks at the ranking
-STABLE_ROUNDS = 3  # looks in a row that must agree
 
 
 class LocalFitWarning(UserWarning):
@@ -123,30 +113,21 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         r2_warning: float = 0.2,
     ) -> None:
         super().__init__(model)
-        if num_samples < 2:
-            raise ValueError(f"num_samples={num_samples}; LIME needs at least 2.")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; use a positive number, or None to choose it by memory.")
-        if not kernel_width > 0:
-            raise ValueError(f"kernel_width={kernel_width} must be positive.")
-        if sampling not in DESIGNS:
-            raise ValueError(f"sampling={sampling!r} is unknown; choose one of {', '.join(map(repr, DESIGNS))}.")
-        if stable_features is not None and stable_features < 1:
-            raise ValueError(f"stable_features={stable_features}; use a positive number, or None to take all samples.")
-        segments = _to_numpy(segments) if isinstance(segments, Tensor) else segments
-        check_segments(segments, num_segments)
-        check_replacement(replacement)
+        self.settings = Settings(
+            num_samples=num_samples,
+            segments=segments if isinstance(segments, str) or callable(segments) else _to_numpy(segments),
+            seed=seed,
+            num_segments=num_segments,
+            replacement=replacement,
+            kernel_width=kernel_width,
+            sampling=sampling,
+            feature_selection=feature_selection,
+            stable_features=stable_features,
+        )
         self.model = model
-        self.num_samples = num_samples
-        self.segments = segments
-        self.seed = seed
         self.batch_size = batch_size
-        self.num_segments = num_segments
-        self.replacement = replacement
-        self.kernel_width = kernel_width
-        self.sampling = sampling
-        self.feature_selection = feature_selection
-        self.stable_features = stable_features
         self.lung_mask = lung_mask
         self.r2_warning = r2_warning
 
@@ -176,11 +157,12 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         """
         check_inputs(inputs)
         images = inputs.detach()
-        targets = resolve_target(target, self._logits(images)).tolist()
-        masks = self._per_image(self.lung_mask if lung_mask is None else lung_mask, images, "lung_mask")
-        maps = []
-        for index, (image, label) in enumerate(zip(images, targets, strict=True)):
-            maps.append(dense_map(self._explain(image, index, [label], masks[index]), label))
+        batch_size = self._batch_size(images)
+        with torch.inference_mode():  # N bare forwards, so that a wrong target costs no neighbourhood
+            logits = torch.cat([self.model(part) for part in torch.split(images, batch_size)])
+            labels = [[int(label)] for label in resolve_target(target, logits)]
+        explanations = self._explain_all(images, labels, ALL_FEATURES, batch_size, lung_mask)
+        maps = [dense_map(explanation, label) for explanation, [label] in zip(explanations, labels, strict=True)]
         return torch.from_numpy(np.stack(maps)[:, None]).to(inputs.device)
 
     def attribute_all_targets(
@@ -204,14 +186,12 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         Returns
         -------
         Tensor
-            Shape (N, T, 1, H, W), float32.
+            Shape (N, T, 1, H, W), float32, in the order of `targets`.
         """
         explanations = self.explain(inputs, targets, lung_mask=lung_mask)
-        maps = [
-            np.stack([dense_map(explanation, label) for label in sorted_labels(explanation, targets)])
-            for explanation in explanations
-        ]
-        return torch.from_numpy(np.stack(maps)[:, :, None]).to(inputs.device)
+        labels = sorted(explanations[0].local_exp) if targets is None else [int(label) for label in targets]
+        maps = [[dense_map(explanation, label) for label in labels] for explanation in explanations]
+        return torch.from_numpy(np.array(maps)[:, :, None]).to(inputs.device)
 
     def explain(
         self,
@@ -237,12 +217,8 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         check_inputs(inputs)
         images = inputs.detach()
         if labels is not None:
-            labels = _checked_labels(labels, self._logits(images[:1]))
-        masks = self._per_image(self.lung_mask if lung_mask is None else lung_mask, images, "lung_mask")
-        explanations = []
-        for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            explanations.append(self._explain(image, index, labels, mask, num_features))
-        return explanations
+            labels = self._check_labels(labels, images[:1])
+        return self._explain_all(images, [labels] * len(images), num_features, self._batch_size(images), lung_mask)
 
     def explain_instance(
         self,
@@ -269,9 +245,9 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         -------
         lime.lime_image.ImageExplanation
             `image` is (H, W, 3) in the model's input space. `score` and `local_pred` are, as in lime, those of the last
-            class. Beyond lime's attributes: `top_labels` (always, the explained classes by probability),
-            `r2` (a dict by class), `standard_errors` (a dict by class, each (n_segments,)), and the neighbourhood: `masks`
-            (M, n_segments), `labels` (M, classes) and `weights` (M,), row 0 the unperturbed image.
+            class. Beyond lime's attributes: `top_labels` (always, the explained classes by probability), `r2` (a dict
+            by class), `standard_errors` (a dict by class, each (n_segments,)), and the neighbourhood: `masks` (M,
+            n_segments), `labels` (M, classes) and `weights` (M,), row 0 the unperturbed image.
         """
         tensor = torch.as_tensor(image)
         if tensor.ndim == 3:
@@ -281,164 +257,78 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         tensor = tensor.to(device_of(self.model, tensor.device))
         return self.explain(tensor, labels, num_features, lung_mask=lung_mask)[0]
 
-    def _explain(
+    def _explain_all(
         self,
-        image: Tensor,
-        index: int,
-        labels: Sequence[int] | None,
-        lung_mask: NDArray[Any] | None,
-        num_features: int = ALL_FEATURES,
-    ) -> ImageExplanation:
-        """Lime's `explain_instance`, step by step."""
-        lime = LimeImageExplainer(self.kernel_width, feature_selection=self.feature_selection, random_state=self.seed)
-        # lime draws the segmentation's seed first; so do we, or the masks would differ from lime's
-        segmentation_seed = int(lime.random_state.randint(0, high=1000))
-        pixels = _to_numpy(image if image.dtype.is_floating_point and image.dtype.itemsize >= 4 else image.float())
-        segments = self._segment(pixels, index, segmentation_seed, lung_mask)
-        fudged = replace(pixels, segments, self.replacement)
-        neighbourhood = Neighbourhood(
-            self.model,
-            image,
-            torch.from_numpy(fudged).to(image),
-            torch.from_numpy(segments).to(image.device),
-            choose_batch_size(self.model, image) if self.batch_size is None else self.batch_size,
-        )
-        masks = DESIGNS[self.sampling](self.num_samples, int(segments.max()) + 1, lime.random_state)
-        probabilities, models = self._fit(neighbourhood, masks, lime, labels, num_features)
-        self._warn(models, index)
-        explanation = _explanation(to_lime_layout(pixels), segments, probabilities, models)
-        explanation.masks = masks[: len(probabilities)].astype(np.bool_)
-        explanation.weights = lime.base.kernel_fn(cosine_distances(masks[: len(probabilities)]))
-        return explanation
-
-    def _fit(
-        self,
-        neighbourhood: Neighbourhood,
-        masks: NDArray[np.int64],
-        lime: LimeImageExplainer,
-        labels: Sequence[int] | None,
+        images: Tensor,
+        labels: Sequence[Sequence[int] | None],
         num_features: int,
-    ) -> tuple[NDArray[np.float32], dict[int, LocalModel]]:
-        """Probabilities (M, classes) and the local model of each class; in rounds, where the ranking may end it."""
-        distances = cosine_distances(masks)
-        groups = clusters(self.sampling, len(masks))
-        rows = torch.from_numpy(masks.astype(np.bool_))
-        ends = [len(masks)] if self.stable_features is None else [*range(ROUND, len(masks), ROUND), len(masks)]
-        parts: list[NDArray[np.float32]] = []
-        rankings: list[list[list[int]]] = []
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            parts.append(neighbourhood.probabilities(rows[start:end]).numpy())
-            probabilities = np.concatenate(parts)
-            chosen = range(probabilities.shape[1]) if labels is None else labels
-            models = {
-                label: fit(
-                    lime.base,
-                    masks[:end],
-                    probabilities,
-                    distances[:end],
-                    label,
-                    num_features,
-                    self.feature_selection,
-                    groups[:end],
-                )
-                for label in chosen
-            }
-            rankings.append([_ranking(model, self.stable_features) for model in models.values()])
-            if len(rankings) >= STABLE_ROUNDS and all(ranking == rankings[-1] for ranking in rankings[-STABLE_ROUNDS:]):
-                break
-        return probabilities, models
-
-    def _segment(self, image: NDArray[Any], index: int, seed: int, lung_mask: NDArray[Any] | None) -> SegmentMap:
-        shape = (image.shape[-2], image.shape[-1])
-        if isinstance(self.segments, str):
-            segments = run_preset(self.segments, image, seed, lambda: patch_size(self.model), self.num_segments)
-        elif callable(self.segments):
-            segments = check_map(self.segments(to_lime_layout(image)), shape)
-        else:
-            given = np.asarray(self.segments)
-            segments = check_map(given[index] if given.ndim == 3 else given, shape)
-        if lung_mask is not None:
-            segments = split_at_border(segments, lung_mask.astype(bool))
-        return segments
-
-    def _logits(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of the unperturbed images: to resolve targets before any neighbourhood is paid for."""
-        with torch.inference_mode():
-            return torch.cat([self.model(part) for part in images.split(self.batch_size or 1)])  # type: ignore[no-untyped-call]
-
-    def _per_image(self, masks: NDArray[Any] | Tensor | None, images: Tensor, name: str) -> list[NDArray[Any] | None]:
-        """One (H, W) array or None for each image."""
-        if masks is None:
-            return [None] * len(images)
-        array = _to_numpy(masks) if isinstance(masks, Tensor) else np.asarray(masks)
-        height, width = images.shape[-2:]
-        if array.ndim == 4 and array.shape[1] == 1:
-            array = array[:, 0]
-        if array.shape == (height, width):
-            array = array[None].repeat(len(images), axis=0)
-        if array.shape != (len(images), height, width):
-            raise ValueError(
-                f"{name} has shape {array.shape}; use {(height, width)}, {(len(images), height, width)} or "
-                f"{(len(images), 1, height, width)}."
+        batch_size: int,
+        lung_mask: NDArray[Any] | Tensor | None,
+    ) -> list[ImageExplanation]:
+        masks = _mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
+        self._check_maps(images)
+        explanations = []
+        for index, image in enumerate(images):
+            explanation = explain_image(
+                self.model,
+                image,
+                self.settings,
+                batch_size=batch_size,
+                index=index,
+                labels=labels[index],
+                num_features=num_features,
+                lung_mask=masks[index],
             )
-        return list(array)
+            self._warn_if_poor(explanation, index)
+            explanations.append(explanation)
+        return explanations
 
-    def _warn(self, models: dict[int, LocalModel], index: int) -> None:
-        poor = {label: model.r2 for label, model in models.items() if model.r2 < self.r2_warning}
+    def _batch_size(self, images: Tensor) -> int:
+        return choose_batch_size(self.model, images[0]) if self.batch_size is None else self.batch_size
+
+    def _check_labels(self, labels: Sequence[int], image: Tensor) -> list[int]:
+        """The classes as ints, refused as a target would be."""
+        if len(labels) == 0:
+            raise ValueError("No class to explain; give at least one, or None for all.")
+        with torch.inference_mode():
+            logits = self.model(image)
+        return [int(resolve_target(int(label), logits)[0]) for label in labels]
+
+    def _check_maps(self, images: Tensor) -> None:
+        given = self.settings.segments
+        if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) != len(images):
+            raise ValueError(f"There are {len(given)} segment maps for {len(images)} images.")
+
+    def _warn_if_poor(self, explanation: ImageExplanation, index: int) -> None:
+        poor = {label: r2 for label, r2 in explanation.r2.items() if r2 < self.r2_warning}
         if poor:
             classes = ", ".join(f"class {label}: {r2:.2f}" for label, r2 in poor.items())
             warnings.warn(
                 f"LIME's linear model fits image {index} poorly (weighted R2 of {classes}; it warns below "
-                f"{self.r2_warning}): its coefficients say little about the classifier. More samples do not help; other "
-                "segments, another replacement or a smaller kernel_width may.",
+                f"{self.r2_warning}): its coefficients say little about the classifier. More samples do not help; "
+                "other segments, another replacement or a smaller kernel_width may.",
                 LocalFitWarning,
                 stacklevel=4,
             )
 
 
-def _ranking(model: LocalModel, count: int | None) -> list[int]:
-    return [segment for segment, _ in model.coefficients[:count]]
+def _mask_for_each(masks: NDArray[Any] | Tensor | None, images: Tensor) -> list[NDArray[Any] | None]:
+    """One lung mask (H, W), or None, for each image."""
+    if masks is None:
+        return [None] * len(images)
+    array = _to_numpy(masks)
+    height, width = images.shape[-2:]
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape == (height, width):
+        array = array[None].repeat(len(images), axis=0)
+    if array.shape != (len(images), height, width):
+        raise ValueError(
+            f"lung_mask has shape {array.shape}; use {(height, width)}, {(len(images), height, width)} or "
+            f"{(len(images), 1, height, width)}."
+        )
+    return list(array)
 
 
-def dense_map(explanation: ImageExplanation, label: int) -> NDArray[np.float32]:
-    """Map (H, W), float32: each pixel has its superpixel's coefficient for class `label`; 0 where lime left it out."""
-    if label not in explanation.local_exp:
-        raise ValueError(f"Class {label} was not explained; there are {sorted(explanation.local_exp)}.")
-    coefficients = np.zeros(int(explanation.segments.max()) + 1, dtype=np.float32)
-    for segment, weight in explanation.local_exp[label]:
-        coefficients[segment] = weight
-    dense: NDArray[np.float32] = coefficients[explanation.segments]
-    return dense
-
-
-def sorted_labels(explanation: ImageExplanation, labels: Sequence[int] | None) -> list[int]:
-    """The classes in the caller's order, or all in ascending order."""
-    return sorted(explanation.local_exp) if labels is None else [int(label) for label in labels]
-
-
-def _explanation(
-    image: NDArray[Any], segments: SegmentMap, probabilities: NDArray[np.float32], models: dict[int, LocalModel]
-) -> ImageExplanation:
-    """Lime's object, filled as lime fills it, and our additions."""
-    explanation = ImageExplanation(image, segments)
-    for label, model in models.items():
-        explanation.intercept[label] = model.intercept
-        explanation.local_exp[label] = model.coefficients
-        explanation.score, explanation.local_pred = model.r2, model.local_prediction
-    explanation.top_labels = sorted(models, key=lambda label: -probabilities[0, label])
-    explanation.labels = probabilities
-    explanation.r2 = {label: model.r2 for label, model in models.items()}
-    explanation.standard_errors = {label: model.standard_errors for label, model in models.items()}
-    return explanation
-
-
-def _checked_labels(labels: Sequence[int], logits: Tensor) -> list[int]:
-    """The classes as ints, refused as a target would be."""
-    if not len(labels):
-        raise ValueError("No class to explain; give at least one, or None for all.")
-    return [int(resolve_target(int(label), logits)[0]) for label in labels]
-
-
-def _to_numpy(tensor: Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.detach().cpu().numpy()
-    return array
+def _to_numpy(array: NDArray[Any] | Tensor) -> NDArray[Any]:
+    return array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)

@@ -1,0 +1,57 @@
+"""Lime's `ImageExplanation`, filled and read. Knows lime; no torch, no model, no segmentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lime.lime_image import ImageExplanation
+from numpy.typing import NDArray
+
+from quantus_vit.lime.fitting import LocalModel
+
+
+def build_explanation(
+    image: NDArray[Any],
+    segments: NDArray[np.int64],
+    masks: NDArray[Any],
+    labels: NDArray[np.float32],
+    weights: NDArray[Any],
+    models: dict[int, LocalModel],
+) -> ImageExplanation:
+    """Lime's object as lime fills it, and the neighbourhood and uncertainties beside it.
+
+    Parameters
+    ----------
+    image
+        Shape (H, W, 3).
+    segments
+        Shape (H, W).
+    masks, labels, weights
+        The neighbourhood: (M, n_segments), (M, classes) and (M,), row 0 the unperturbed image.
+    models
+        The local model of each explained class.
+    """
+    explanation = ImageExplanation(image, segments)
+    for label, model in models.items():
+        explanation.intercept[label] = model.intercept
+        explanation.local_exp[label] = model.coefficients
+        explanation.score, explanation.local_pred = model.r2, model.local_prediction
+    explanation.top_labels = sorted(models, key=lambda label: -float(labels[0, label]))
+    explanation.r2 = {label: model.r2 for label, model in models.items()}
+    explanation.standard_errors = {label: model.standard_errors for label, model in models.items()}
+    explanation.masks = masks.astype(np.bool_)
+    explanation.labels = labels
+    explanation.weights = weights
+    return explanation
+
+
+def dense_map(explanation: ImageExplanation, label: int) -> NDArray[np.float32]:
+    """Map (H, W), float32: each pixel has its superpixel's coefficient for class `label`; 0 where lime left it out."""
+    if label not in explanation.local_exp:
+        raise ValueError(f"Class {label} was not explained; there are {sorted(explanation.local_exp)}.")
+    coefficients = np.zeros(int(explanation.segments.max()) + 1, dtype=np.float32)
+    for segment, weight in explanation.local_exp[label]:
+        coefficients[segment] = weight
+    dense: NDArray[np.float32] = coefficients[explanation.segments]
+    return dense

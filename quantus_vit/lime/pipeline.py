@@ -1,0 +1,126 @@
+"""One image to its explanation: segments, neighbourhood, local models. Knows this folder's other steps, no interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from lime.lime_image import ImageExplanation, LimeImageExplainer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from quantus_vit.lime.explanation import build_explanation
+from quantus_vit.lime.fitting import LocalModel, cosine_distances, fit
+from quantus_vit.lime.neighbourhood import Neighbourhood
+from quantus_vit.lime.patches import patch_size
+from quantus_vit.lime.replacement import replace
+from quantus_vit.lime.sampling import DESIGNS, clusters
+from quantus_vit.lime.segmentation import SegmentMap, check_map, run_preset, split_at_border, to_lime_layout
+from quantus_vit.lime.settings import Settings
+
+ROUND = 100  # samples between two looks at the ranking
+STABLE_ROUNDS = 3  # looks in a row that must agree
+
+
+def explain_image(
+    model: nn.Module,
+    image: Tensor,
+    settings: Settings,
+    *,
+    batch_size: int,
+    index: int,
+    labels: Sequence[int] | None,
+    num_features: int,
+    lung_mask: NDArray[Any] | None,
+) -> ImageExplanation:
+    """Lime's `explain_instance`, step by step.
+
+    Parameters
+    ----------
+    model
+        Maps (B, C, H, W) to logits.
+    image
+        Shape (C, H, W), on the model's device.
+    settings
+        The options.
+    batch_size
+        Images a forward.
+    index
+        The image's place in its batch: which of several segment maps is its own.
+    labels
+        Classes to explain; None: all.
+    num_features
+        As in lime.
+    lung_mask
+        Shape (H, W), or None.
+    """
+    lime = LimeImageExplainer(
+        settings.kernel_width, feature_selection=settings.feature_selection, random_state=settings.seed
+    )
+    # lime draws the segmentation's seed first; so do we, or the masks would differ from lime's
+    segmentation_seed = int(lime.random_state.randint(0, high=1000))
+    pixels: NDArray[Any] = (image if image.dtype == torch.float64 else image.float()).cpu().numpy()
+    segments = _segment(model, pixels, settings, segmentation_seed, index)
+    if lung_mask is not None:
+        segments = split_at_border(segments, lung_mask.astype(np.bool_))
+    fudged = torch.from_numpy(replace(pixels, segments, settings.replacement)).to(image)
+    neighbourhood = Neighbourhood(model, image, fudged, torch.from_numpy(segments).to(image.device), batch_size)
+    masks = DESIGNS[settings.sampling](settings.num_samples, int(segments.max()) + 1, lime.random_state)
+    distances = cosine_distances(masks)
+    probabilities, models = _sample_and_fit(neighbourhood, masks, distances, lime, settings, labels, num_features)
+    taken = len(probabilities)
+    weights = lime.base.kernel_fn(distances[:taken])
+    return build_explanation(to_lime_layout(pixels), segments, masks[:taken], probabilities, weights, models)
+
+
+def _segment(model: nn.Module, image: NDArray[Any], settings: Settings, seed: int, index: int) -> SegmentMap:
+    shape = (image.shape[-2], image.shape[-1])
+    if isinstance(settings.segments, str):
+        return run_preset(settings.segments, image, seed, lambda: patch_size(model), settings.num_segments)
+    if callable(settings.segments):
+        return check_map(settings.segments(to_lime_layout(image)), shape)
+    given = settings.segments
+    return check_map(given[index] if given.ndim == 3 else given, shape)
+
+
+def _sample_and_fit(
+    neighbourhood: Neighbourhood,
+    masks: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    lime: LimeImageExplainer,
+    settings: Settings,
+    labels: Sequence[int] | None,
+    num_features: int,
+) -> tuple[NDArray[np.float32], dict[int, LocalModel]]:
+    """Probabilities (M, classes) and the local model of each class; in rounds, where a stable ranking may end it."""
+    groups = clusters(settings.sampling, len(masks))
+    rows = torch.from_numpy(masks.astype(np.bool_))
+    ends = [len(masks)] if settings.stable_features is None else [*range(ROUND, len(masks), ROUND), len(masks)]
+    parts: list[NDArray[np.float32]] = []
+    rankings: list[list[list[int]]] = []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        parts.append(neighbourhood.probabilities(rows[start:end]).numpy())
+        probabilities = np.concatenate(parts)
+        models = {
+            label: fit(
+                lime.base,
+                masks[:end],
+                probabilities,
+                distances[:end],
+                label,
+                num_features,
+                settings.feature_selection,
+                groups[:end],
+            )
+            for label in (range(probabilities.shape[1]) if labels is None else labels)
+        }
+        rankings.append([_ranking(model, settings.stable_features) for model in models.values()])
+        if len(rankings) >= STABLE_ROUNDS and all(ranking == rankings[-1] for ranking in rankings[-STABLE_ROUNDS:]):
+            break
+    return probabilities, models
+
+
+def _ranking(model: LocalModel, count: int | None) -> list[int]:
+    return [segment for segment, _ in model.coefficients[:count]]
