@@ -1,0 +1,81 @@
+"""Figure 5: box plots of the scores by class, one panel for a method under a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..scores import Score, finite
+
+__all__ = ["CLASS_COLOURS", "draw_boxplots"]
+
+CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+"""Okabe and Ito's colours for the colour-blind."""
+
+
+def draw_boxplots(scores: Sequence[Score], class_names: Sequence[str], higher_is_better: Mapping[str, bool]) -> Figure:
+    """Draw the scores of every method (columns) under every metric (rows), by class.
+
+    Parameters
+    ----------
+    scores
+        All scores; those that are nan are left out, and their number stands below the class.
+    class_names
+        In label order.
+    higher_is_better
+        For each metric, how to read it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Boxes from the first to the third quartile with the median, whiskers to the last point within 1.5 interquartile
+        ranges, a diamond for the mean, every image a dot; panels of a row share their axis.
+    """
+    metrics = list(dict.fromkeys(row.metric for row in scores))
+    methods = list(dict.fromkeys(row.method for row in scores))
+    figure = Figure(figsize=(max(6.0, 3.3 * len(methods) + 0.8), 3.3 * len(metrics) + 0.7), layout="constrained")
+    figure.suptitle("Scores by class (box: quartiles, line: median, diamond: mean, dot: one image)", fontsize=11)
+    grid = figure.subplots(len(metrics), len(methods), squeeze=False, sharey="row")
+    for metric, axes_row in zip(metrics, grid, strict=True):
+        for method, axes in zip(methods, axes_row, strict=True):
+            rows = [row for row in scores if (row.metric, row.method) == (metric, method)]
+            _draw_panel(axes, rows, class_names)
+            axes.set_title(method, fontsize=10, fontweight="bold")
+        direction = "higher" if higher_is_better[metric] else "lower"
+        label = metric.replace("[", "\n[").replace("=", " = ")
+        axes_row[0].set_ylabel(f"{label}\n({direction} is better)", fontsize=9)
+    return figure
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Score], class_names: Sequence[str]) -> None:
+    labels = []
+    generator = np.random.default_rng(0)
+    for position, name in enumerate(class_names):
+        members = [row for row in rows if row.label == position]
+        values = finite(members)
+        missing = sum(math.isnan(row.score) for row in members)
+        labels.append(f"{name}\nn = {len(values)}" + (f" (+{missing} nan)" if missing else ""))
+        if not values:
+            continue
+        colour = CLASS_COLOURS[position % len(CLASS_COLOURS)]
+        axes.boxplot(
+            [values], positions=[position], widths=0.55, showfliers=False, showmeans=True, patch_artist=True,
+            boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour},
+            medianprops={"color": "black", "linewidth": 1.6},
+            meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5},
+            whiskerprops={"color": colour}, capprops={"color": colour},
+        )  # fmt: skip
+        spread = generator.uniform(-0.16, 0.16, len(values))
+        axes.scatter(position + spread, values, s=9, color=colour, alpha=0.75, linewidths=0, zorder=2)
+    axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    axes.set_xticks(range(len(class_names)), labels, fontsize=8)
+    axes.set_xlim(-0.6, len(class_names) - 0.4)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.grid(axis="y", color="0.92", zorder=0)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)

@@ -1,0 +1,164 @@
+"""Figure 4: for one image of each class, the relevance for every class, and LIME's most important superpixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from .overlay import (
+    LESION_COLOUR,
+    LUNG_COLOUR,
+    add_colour_bar,
+    draw_outline,
+    draw_relevance,
+    draw_xray,
+    scale_of,
+)
+
+__all__ = ["LimeRegions", "MapRow", "draw_map_rows"]
+
+Array = npt.NDArray[Any]
+
+FOR_COLOUR = "#E69F00"
+AGAINST_COLOUR = "#7B4FB5"
+
+
+@dataclass(frozen=True)
+class LimeRegions:
+    """LIME's most important superpixels.
+
+    Parameters
+    ----------
+    features
+        How many are shown.
+    signs
+        ``(H, W)``: 1 inside those that speak for the class, -1 against it, 0 elsewhere.
+    """
+
+    features: int
+    signs: Array
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """What a row of the figure shows.
+
+    Parameters
+    ----------
+    gray
+        X-ray ``(H, W)`` in [0, 1].
+    label, target
+        Index of its class, and of the one that LIME explains.
+    probabilities
+        The model's, of each class.
+    maps
+        Relevance ``(H, W)`` for each class.
+    lung_mask, infection_mask
+        ``(H, W)``, None where there is none.
+    lime
+        Empty where LIME is not compared.
+    """
+
+    gray: Array
+    label: int
+    target: int
+    probabilities: Sequence[float]
+    maps: Sequence[Array]
+    lung_mask: Array | None = None
+    infection_mask: Array | None = None
+    lime: Sequence[LimeRegions] = field(default_factory=tuple)
+
+
+def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str]) -> Figure:
+    """Draw the figure.
+
+    Parameters
+    ----------
+    rows
+        One for each image.
+    method
+        Name of the method that made ``maps``.
+    class_names
+        In label order.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Columns: the X-ray, the map for each class, LIME. The maps of a row share one colour scale, its bar at the right
+        of them.
+    """
+    maps, lime = len(class_names), max(len(row.lime) for row in rows)
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.02)
+    figure = Figure(figsize=(2.35 * (1 + maps + lime) + 1.0, 2.55 * len(rows) + 1.1), layout=layout)
+    figure.suptitle(f"{method} for each class, and the superpixels that LIME finds most important", fontsize=13)
+    grid = figure.subplots(len(rows), 1 + maps + lime, squeeze=False)
+    for axes_row, row in zip(grid, rows, strict=True):
+        _draw_row(figure, axes_row, row, method, class_names)
+    _add_legend(figure, rows)
+    return figure
+
+
+def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_names: Sequence[str]) -> None:
+    image_axes, map_axes = axes_row[0], axes_row[1 : 1 + len(class_names)]
+    lime_axes = axes_row[1 + len(class_names) :]
+    draw_xray(image_axes, row.gray)
+    _draw_outlines(image_axes, row)
+    image_axes.set_ylabel(f"{class_names[row.label]}", fontsize=12)
+    predicted = int(np.argmax(row.probabilities))
+    image_axes.set_title(f"X-ray\npredicted {class_names[predicted]}", fontsize=9)
+    colours, scale = scale_of(*row.maps)
+    for index, (axes, relevance) in enumerate(zip(map_axes, row.maps, strict=True)):
+        draw_xray(axes, row.gray)
+        draw_relevance(axes, relevance, colours, scale)
+        _draw_outlines(axes, row)
+        axes.set_title(f"{method}: {class_names[index]}\np = {row.probabilities[index]:.2f}", fontsize=9)
+    add_colour_bar(figure, colours, scale, list(map_axes), "relevance", shrink=0.86, aspect=22, pad=0.01)
+    for axes, regions in zip(lime_axes, row.lime, strict=False):
+        draw_xray(axes, row.gray)
+        _draw_regions(axes, regions.signs)
+        axes.set_title(f"LIME: {class_names[row.target]}\n{regions.features} superpixels", fontsize=9)
+
+
+def _draw_regions(axes: Axes, signs: Array) -> None:
+    for sign, colour in ((1, FOR_COLOUR), (-1, AGAINST_COLOUR)):
+        region = signs == sign
+        tint = np.zeros((*signs.shape, 4))
+        tint[region] = (*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.35)
+        axes.imshow(tint, interpolation="nearest")
+        draw_outline(axes, region, colour)
+
+
+def _draw_outlines(axes: Axes, row: MapRow) -> None:
+    if row.lung_mask is not None:
+        draw_outline(axes, row.lung_mask, LUNG_COLOUR, dashed=True)
+    if row.infection_mask is not None:
+        draw_outline(axes, row.infection_mask, LESION_COLOUR)
+
+
+def _add_legend(figure: Figure, rows: Sequence[MapRow]) -> None:
+    handles: list[Any] = []
+    if any(row.lung_mask is not None for row in rows):
+        handles.append(Line2D([], [], color=LUNG_COLOUR, linestyle="dashed", label="lungs (mask)"))
+    if any(row.infection_mask is not None and row.infection_mask.any() for row in rows):
+        handles.append(Line2D([], [], color=LESION_COLOUR, label="lesion (mask)"))
+    if any(row.lime for row in rows):
+        handles.append(Patch(facecolor=FOR_COLOUR, label="LIME: for the class"))
+        handles.append(Patch(facecolor=AGAINST_COLOUR, label="LIME: against it"))
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=len(handles),
+            fontsize=9,
+            facecolor="0.35",
+            labelcolor="white",
+        )

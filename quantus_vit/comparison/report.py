@@ -1,0 +1,349 @@
+"""``report.html``: one self-contained page with the tables, figures, settings, versions and caveats of a comparison.
+
+Knows rows and files; it computes nothing but counts and sentences.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .metrics import METRICS
+from .protocol import Protocol
+from .sampling import Selection
+from .scores import Failure, Note, Score
+from .statistics import ClassRow, SignificanceRow, SpreadRow, TableRow
+
+__all__ = ["ReportContent", "findings", "write_report"]
+
+ALPHA = 0.05
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2430; background: #fff;
+       max-width: 1080px; margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem;
+     border-bottom: 1px solid #d5dae2; padding-bottom: .2rem; }
+.lead { color: #4a5566; margin-top: 0; } figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
+figcaption, .small { font-size: .87rem; color: #4a5566; } .warning { background: #fff4dc;
+     border-left: 4px solid #e69f00; padding: .5rem .9rem; margin: .8rem 0; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; }
+th, td { padding: .28rem .7rem; border-bottom: 1px solid #e3e7ee; text-align: left; vertical-align: top; }
+th { background: #f3f5f9; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
+tr.best td { font-weight: 600; } code { background: #f3f5f9; padding: .05rem .3rem; overflow-wrap: anywhere; }
+"""
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything the page shows; see :mod:`.statistics` and :mod:`.scores` for the rows."""
+
+    protocol: Protocol
+    environment: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    selection: Selection
+    scores: Sequence[Score]
+    table: Sequence[TableRow]
+    by_class: Sequence[ClassRow]
+    significance: Sequence[SignificanceRow]
+    spread: Sequence[SpreadRow]
+    failures: Sequence[Failure]
+    notes: Sequence[Note]
+    higher_is_better: Mapping[str, bool]
+    complete: bool
+
+
+def write_report(folder: Path, content: ReportContent) -> Path:
+    """Write ``report.html`` into the result folder; figures that lie there are embedded."""
+    body = [
+        *_heading(content),
+        *_table1(content),
+        *_findings(content),
+        *_figures(folder, content),
+        *_by_class(content),
+        *_significance(content),
+        *_ties(content),
+        *_caveats(content),
+        *_failures(content),
+        *_settings(content),
+    ]
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Comparison of explanations</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f"<body>\n{chr(10).join(body)}\n</body></html>\n"
+    )
+    path = folder / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def findings(content: ReportContent) -> list[str]:
+    """Sentences on what the table and the tests say, and what they do not."""
+    sentences = []
+    best: dict[str, str] = {}
+    for metric in dict.fromkeys(row.metric for row in content.table):
+        higher = content.higher_is_better[metric]
+        rows = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
+        if not rows:
+            sentences.append(f"{metric}: no score at all.")
+            continue
+        rows.sort(key=lambda row: -row.mean if higher else row.mean)
+        best[metric] = rows[0].method
+        order = ", ".join(f"{row.method} {row.mean:.3f}" for row in rows)
+        text = f"{metric} ({'higher' if higher else 'lower'} is better), by mean: {order}."
+        sentences.append(f"{text} {_tested(content, metric)}" if len(rows) > 1 else text)
+    for name in dict.fromkeys(metric.split("[baseline=")[0] for metric in best if "[baseline=" in metric):
+        winners = {metric: method for metric, method in best.items() if metric.startswith(f"{name}[")}
+        if len(set(winners.values())) > 1:
+            leaders = "; ".join(f"{method} leads under {metric}" for metric, method in winners.items())
+            sentences.append(
+                f"The baseline changes the order: {leaders}. No method is the more faithful one by {name} as such."
+            )
+    return sentences
+
+
+def _tested(content: ReportContent, metric: str) -> str:
+    tests = [row for row in content.significance if row.metric == metric]
+    clear = [row for row in tests if row.p_holm < ALPHA]
+    pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
+    if not pairs:
+        return f"No two methods differ by the paired tests at {ALPHA} after Holm's correction."
+    text = f"Different at {ALPHA} after Holm's correction: {', '.join(pairs)}"
+    return f"{text}; the other pairs are not told apart." if len(clear) < len(tests) else f"{text}."
+
+
+def _heading(content: ReportContent) -> list[str]:
+    protocol = content.protocol
+    source = "synthetic phantoms" if protocol.data == "phantom" else f"the {protocol.split} split of {protocol.data}"
+    seen = {row.path: row for row in content.scores if row.predicted >= 0}
+    right = sum(row.label == row.predicted for row in seen.values())
+    lines = [
+        "<h1>Comparison of explanation methods</h1>",
+        f'<p class="lead">{_text(", ".join(protocol.methods))} on {_text(source)}. {_text(_sample(content))} '
+        f"The model predicts {right} of {len(seen)} of them right. Explained is the "
+        f"{'labelled' if protocol.target == 'label' else 'predicted'} class.</p>",
+    ]
+    if not content.complete:
+        lines.append(
+            f'<p class="warning">The run was interrupted: scores stand on {len(seen)} of '
+            f"{len(content.selection.indices)} images. The same command goes on from here.</p>"
+        )
+    if protocol.data == "phantom":
+        lines.append(
+            '<p class="warning">Phantoms are drawn by code, with lesions far more regular than real ones: this '
+            "shows that the methods work, not how they rank on patients.</p>"
+        )
+    return lines
+
+
+def _sample(content: ReportContent) -> str:
+    return content.selection.describe(content.class_names)
+
+
+def _table1(content: ReportContent) -> list[str]:
+    best = set()
+    for metric in {row.metric for row in content.table}:
+        scored = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
+        if scored:
+            pick = max if content.higher_is_better[metric] else min
+            best.add((metric, pick(scored, key=lambda row: row.mean).method))
+    rows = [
+        (
+            (
+                row.metric,
+                row.method,
+                row.mean,
+                f"{_number(row.ci_low)} to {_number(row.ci_high)}",
+                row.median,
+                row.n,
+                row.nan,
+            ),
+            (row.metric, row.method) in best,
+        )
+        for row in content.table
+    ]
+    return [
+        "<h2>Table 1</h2>",
+        *_html_table(("metric", "method", "mean", "95 % interval", "median", "n", "nan"), rows),
+        '<p class="small">Percentile bootstrap interval of the mean over images. Bold: best mean of the metric, which '
+        "need not be a difference that the tests below confirm. nan: images without a score, as of a constant "
+        "map.</p>",
+    ]
+
+
+def _findings(content: ReportContent) -> list[str]:
+    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings(content))
+    return ["<h2>What this says</h2>", f"<ul>{items}</ul>"]
+
+
+_CAPTIONS = {
+    "figure1.png": "Figure 1. Samples of each class, taken from the compared sample.",
+    "figure4.png": "Figure 4. For the first image of each class that the model predicts right (if there is one): the "
+    "map for each class, and LIME's superpixels of the largest weight, for the explained class. The maps of a row "
+    "share one scale; opacity grows with relevance. Outlines: lungs dashed white, lesions blue, where there are masks.",
+    "figure5.png": "Figure 5. Scores by class. Whiskers reach the last point within 1.5 interquartile ranges.",
+}
+
+
+def _figures(folder: Path, content: ReportContent) -> list[str]:
+    lines = ["<h2>Figures</h2>"]
+    for name, caption in _CAPTIONS.items():
+        file = folder / name
+        if file.exists():
+            data = base64.b64encode(file.read_bytes()).decode()
+            lines.append(
+                f'<figure><img alt="{_text(caption)}" src="data:image/png;base64,{data}">'
+                f"<figcaption>{_text(caption)}</figcaption></figure>"
+            )
+    return lines
+
+
+def _by_class(content: ReportContent) -> list[str]:
+    rows = [
+        ((row.metric, row.method, row.label, row.mean, row.q1, row.median, row.q3, row.n, row.nan), False)
+        for row in content.by_class
+    ]
+    header = ("metric", "method", "class", "mean", "1st quartile", "median", "3rd quartile", "n", "nan")
+    return ["<h2>By class</h2>", *_html_table(header, rows)]
+
+
+def _significance(content: ReportContent) -> list[str]:
+    if not content.significance:
+        return []
+    rows = [
+        (
+            (
+                row.metric,
+                f"{row.method_a} - {row.method_b}",
+                row.n,
+                row.mean_difference,
+                f"{_number(row.ci_low)} to {_number(row.ci_high)}",
+                f"{row.p:.2g}",
+                f"{row.p_holm:.2g}",
+                row.rank_biserial,
+            ),
+            row.p_holm < ALPHA,
+        )
+        for row in content.significance
+    ]
+    header = ("metric", "pair", "n", "mean difference", "95 % interval", "p", "p (Holm)", "rank-biserial r")
+    return [
+        "<h2>Paired tests</h2>",
+        *_html_table(header, rows),
+        f'<p class="small">Two-sided Wilcoxon signed-rank tests on the images that both methods have a score of; '
+        f"Holm's correction over all rows; bold where p (Holm) &lt; {ALPHA}.</p>",
+    ]
+
+
+def _ties(content: ReportContent) -> list[str]:
+    if not content.spread:
+        return []
+    rows = [
+        (
+            (
+                row.metric,
+                row.method,
+                row.n,
+                row.mean_spread,
+                row.max_spread,
+                f"{_number(row.mean_low)} to {_number(row.mean_high)}",
+            ),
+            False,
+        )
+        for row in content.spread
+    ]
+    header = ("metric", "method", "images", "mean spread of an image", "largest spread", "mean over images, by order")
+    return [
+        "<h2>Equal values</h2>",
+        f"<p>Superpixels give all their pixels one value, and steps of the metric cut through them. Where that decides "
+        f"a score, it is the mean over {content.protocol.tie_breaks} random orders of the equal values:</p>",
+        *_html_table(header, rows),
+    ]
+
+
+def _caveats(content: ReportContent) -> list[str]:
+    protocol = content.protocol
+    items = [
+        "The scores measure how maps agree with what the model does, and the masks where they are used; not "
+        "whether the model is right, nor whether a map is of use to a radiologist.",
+    ]
+    if {"FaithfulnessEstimate", "PixelFlipping"} & set(protocol.metrics):
+        names = ", ".join(map(str, protocol.baselines))
+        items.append(
+            f"Values are replaced by {names} in normalised units (0.0 is ImageNet's mean grey, \"black\" the image's "
+            "own minimum). Such images lie outside of what the model was trained on, and the choice alone can turn the "
+            "order of the methods around."
+            + ("" if len(protocol.baselines) > 1 else " Here it is one; run several to see (--baselines 0.0 black).")
+        )
+        items.append(
+            f"FaithfulnessEstimate is that of Quantus {protocol.quantus}, {protocol.features_in_step} features in a "
+            f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
+            "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are no scale for these."
+        )
+    if "LimeCXR" in protocol.methods:
+        precision = "" if protocol.precision == "float32" else f", its forward passes in {protocol.precision}"
+        items.append(f"LimeCXR is drawn with {protocol.lime_samples} perturbed images and one seed{precision}.")
+    items.append(
+        "The tests take images as independent. Images of one patient or one hospital are not, and then the intervals "
+        "are too narrow. One model was trained once: nothing here says how another training would come out."
+    )
+    return ["<h2>Caveats</h2>", "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"]
+
+
+def _failures(content: ReportContent) -> list[str]:
+    lines: list[str] = []
+    rows: list[tuple[tuple[Any, ...], bool]]
+    if content.failures:
+        rows = [
+            ((row.path, row.method or "reading the image", row.metric, row.error), False) for row in content.failures
+        ]
+        lines += ["<h2>Failures</h2>", *_html_table(("image", "method", "metric", "error"), rows)]
+    if content.notes:
+        kinds = Counter((row.method, row.note.split(":")[0]) for row in content.notes)
+        example = {(row.method, row.note.split(":")[0]): row.note for row in reversed(content.notes)}
+        rows = [((method, kind, count, example[method, kind]), False) for (method, kind), count in kinds.items()]
+        lines += ["<h2>Warnings</h2>", *_html_table(("method", "warning", "maps", "the first"), rows)]
+    return lines
+
+
+def _settings(content: ReportContent) -> list[str]:
+    settings = [((name, _plain(value)), False) for name, value in content.protocol.to_dict().items()]
+    environment = [((name, _plain(value)), False) for name, value in content.environment.items() if value]
+    definitions = [((name, METRICS[name]), False) for name in content.protocol.metrics]
+    return [
+        "<h2>Settings</h2>",
+        *_html_table(("metric", "what it measures"), definitions),
+        *_html_table(("setting", "value"), settings),
+        "<h2>Environment</h2>",
+        *_html_table(("what", "value"), environment),
+    ]
+
+
+def _html_table(header: Sequence[str], rows: Iterable[tuple[Sequence[Any], bool]]) -> list[str]:
+    head = "".join(f"<th>{_text(name)}</th>" for name in header)
+    lines = ['<div class="scroll"><table>', f"<tr>{head}</tr>"]
+    for cells, strong in rows:
+        row = "".join(
+            f'<td class="number">{_number(cell)}</td>' if isinstance(cell, (int, float)) else f"<td>{_text(cell)}</td>"
+            for cell in cells
+        )
+        lines.append(f'<tr class="best">{row}</tr>' if strong else f"<tr>{row}</tr>")
+    return [*lines, "</table></div>"]
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value))
