@@ -1,0 +1,205 @@
+"""The subcommand ``quantus-vit train``: arguments, data sets and starting weights for :func:`.fit.fit`.
+
+Knows the data sets and this folder. Lightning is imported only when it runs, so that ``--help`` works without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .checkpoint import ModelConfig, build_model
+from .settings import TrainingSettings
+from .transforms import LabelledImages, XrayDataset
+from .weights import load_weights
+
+__all__ = ["add_arguments", "run"]
+
+_DEFAULTS = TrainingSettings()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subcommand's arguments."""
+    parser.description = (
+        "Fine-tune a timm ViT on chest X-rays. The defaults are the recipe of the 2023 paper: ViT-B/16, 10 epochs, "
+        "batches of 32, learning rate 1e-4, early stopping. Writes model.safetensors, config.json, metrics.json and "
+        "history.csv."
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", required=True, metavar="DIR|phantom", help="folder of COVID-QU-Ex, or 'phantom'")
+    data.add_argument("--image-size", type=int, default=224, help="side of the input in pixels")
+    data.add_argument("--workers", type=int, help="processes that load images (default: none on a CPU, else up to 8)")
+    data.add_argument(
+        "--cache", action=argparse.BooleanOptionalAction, help="keep images in memory (default: for phantoms)"
+    )
+    data.add_argument("--phantom-train", type=int, default=3000, metavar="N", help="phantoms to train on")
+    data.add_argument("--phantom-val", type=int, default=600, metavar="N", help="phantoms to validate on")
+    data.add_argument("--phantom-test", type=int, default=600, metavar="N", help="phantoms to test on")
+
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", default="vit_base_patch16_224", metavar="NAME", help="name of a timm model")
+    model.add_argument(
+        "--weights", default="pretrained", metavar="pretrained|none|FILE", help="where training starts from"
+    )
+    model.add_argument(
+        "--model-kwargs",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further arguments of timm.create_model, such as depth=4 embed_dim=128",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    _add_recipe(parser.add_argument_group("recipe"))
+    _add_machine(parser.add_argument_group("machine"))
+
+
+def _add_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--epochs", type=int, help="most epochs to run")
+    group.add_argument("--batch-size", type=int, help="images a step")
+    group.add_argument("--lr", type=float, help="learning rate of AdamW")
+    group.add_argument("--head-lr", type=float, help="learning rate of the classifier (default: --lr)")
+    group.add_argument("--weight-decay", type=float, help="weight decay of matrices")
+    group.add_argument("--warmup", type=float, help="share of the steps in which the learning rate rises")
+    group.add_argument("--schedule", choices=("constant", "cosine"), help="learning rate after the warm-up")
+    group.add_argument("--label-smoothing", type=float, help="probability spread over all classes")
+    group.add_argument("--class-weights", choices=("none", "balanced"), help="weigh rare classes more")
+    group.add_argument("--patience", type=int, help="epochs without improvement until the stop, 0: no early stop")
+    group.add_argument("--monitor", choices=("accuracy", "loss"), help="what on Val decides on the best epoch")
+    group.add_argument("--augment", action=argparse.BooleanOptionalAction, help="flip and shift training images")
+    group.add_argument("--seed", type=int, help="seed of the head, the order and the augmentation")
+    group.set_defaults(**{name: getattr(_DEFAULTS, name) for name in _recipe_names() if name != "precision"})
+
+
+def _add_machine(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default=_DEFAULTS.precision)
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    group.add_argument("--threads", type=int, help="torch's threads on the CPU (default: torch's choice)")
+    group.add_argument("--resume", action="store_true", help="go on after the last complete epoch in --out")
+
+
+def _recipe_names() -> list[str]:
+    return list(TrainingSettings.__dataclass_fields__)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as the arguments say and print the results.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, ImportError
+        What the user got wrong, in words.
+    """
+    settings = TrainingSettings(**{name: getattr(args, name) for name in _recipe_names()})
+    _check(args)
+    if importlib.util.find_spec("lightning") is None:
+        raise ImportError("training needs Lightning: pip install 'quantus-vit[train]'")
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    sources = _data_sets(args)
+    torch.manual_seed(settings.seed)
+    config = ModelConfig(
+        architecture=args.model,
+        model_kwargs=parse_model_kwargs(args.model_kwargs),
+        image_size=args.image_size,
+        training={"data": args.data, "weights": args.weights},
+    )
+    model = _start(config, args.weights)
+    cached = args.data == "phantom" if args.cache is None else args.cache
+    splits = {
+        name: LabelledImages(
+            source, augmented=settings.augment and name == "Train", cached=cached, description=f"reading {name}"
+        )
+        for name, source in sources.items()
+    }
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+    print(f"{args.model} from {args.weights} weights on {args.data}: {sizes} images", flush=True)
+    # Here, not above: Lightning takes seconds to import and is an optional dependency.
+    from .fit import fit
+
+    results = fit(model, config, splits, settings, args.out, args.device, _workers(args), args.resume)
+    for name, evaluation in results.items():
+        print(f"\n{evaluation.to_table(name)}")
+    print(f"\nwrote {args.out / 'model.safetensors'}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse bad values before the first image is read."""
+    least = {"image_size": 1, "phantom_train": 1, "phantom_val": 1, "phantom_test": 1, "threads": 1, "workers": 0}
+    for name, smallest in least.items():
+        value = getattr(args, name)
+        if value is not None and value < smallest:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {smallest}, got {value}")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no CUDA device; take --device cpu or auto")
+    if args.device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--device mps: torch sees no Apple GPU; take --device cpu or auto")
+
+
+def _workers(args: argparse.Namespace) -> int:
+    if args.workers is not None:
+        return int(args.workers)
+    # On a CPU, worker processes would compete with training for the same cores.
+    uses_cpu = args.device == "cpu" or (args.device == "auto" and not torch.cuda.is_available())
+    return 0 if uses_cpu else min(8, os.cpu_count() or 1)
+
+
+def parse_model_kwargs(items: Sequence[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` pairs; values are Python literals, anything else a string.
+
+    Raises
+    ------
+    ValueError
+        If an item has no ``=``, or sets what has an option of its own.
+    """
+    result: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"--model-kwargs takes KEY=VALUE, got {item!r}")
+        if key in ("img_size", "num_classes", "pretrained"):
+            raise ValueError(
+                f"--model-kwargs cannot set {key}; --image-size and --weights do, and the data has the classes"
+            )
+        try:
+            result[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            result[key] = text
+    return result
+
+
+def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
+    """Open the three splits; a missing one shows now and not after hours of training."""
+    if args.data == "phantom":
+        from ..data.phantom import Phantom
+
+        counts = {"Train": args.phantom_train, "Val": args.phantom_val, "Test": args.phantom_test}
+        return {
+            split: Phantom(count, seed=args.seed, split=split, image_size=args.image_size)
+            for split, count in counts.items()
+        }
+    from ..data.covid_qu_ex import CovidQuEx
+
+    return {split: CovidQuEx(args.data, split=split, image_size=args.image_size) for split in ("Train", "Val", "Test")}
+
+
+def _start(config: ModelConfig, weights: str) -> nn.Module:
+    """Build the model with its starting weights."""
+    if weights in ("pretrained", "none"):
+        return build_model(config, pretrained=weights == "pretrained")
+    model = build_model(config)
+    load_weights(model, weights)
+    return model
