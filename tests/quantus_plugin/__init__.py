@@ -1,0 +1,1 @@
+"""Tests of everything that touches Quantus; `tox` runs this folder with each supported installation."""

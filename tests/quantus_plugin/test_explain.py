@@ -1,0 +1,295 @@
+"""`quantus.explain` with our names, in the installation at hand."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import quantus
+import torch
+
+import quantus_vit
+from quantus_vit import attribution
+from quantus_vit.quantus_plugin import versions
+
+from .conftest import InputTimesGradient
+from .toy import input_times_gradient, toy_vit
+
+MAPS = ["TransformerLRP", "AttnLRP", "AttentionRollout", "GenericAttention"]
+needs_captum = pytest.mark.skipif(not versions.installed("captum"), reason="without Captum")
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_our_methods_give_float32_maps(name, plain, batch, explain):
+    x, y, _ = batch
+    maps = explain(plain, x, y, method=name)
+    assert isinstance(maps, np.ndarray)
+    assert maps.dtype == np.float32
+    assert maps.shape == (3, 1, 16, 16)
+    expected = getattr(attribution, name)(plain).attribute(torch.as_tensor(x), target=torch.as_tensor(y))
+    np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
+    assert np.ptp(maps) > 0
+
+
+def test_limecxr(plain, batch, explain):
+    pytest.importorskip("lime")
+    pytest.importorskip("skimage")
+    x, y, _ = batch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A tiny random model fits badly.
+        maps = explain(plain, x[:1], y[:1], method="LimeCXR", num_samples=20)
+    assert maps.shape == (1, 1, 16, 16)
+    assert maps.dtype == np.float32
+
+
+def test_limecxr_without_lime_says_what_to_install(plain, batch, explain):
+    if versions.installed("lime"):
+        pytest.skip("lime is installed")
+    with pytest.raises(ImportError, match="lime"):
+        explain(plain, batch[0], batch[1], method="LimeCXR")
+
+
+def test_tensors_lists_and_ints_as_input(plain, batch, explain, method):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method=method)
+    np.testing.assert_allclose(explain(plain, torch.as_tensor(x), torch.as_tensor(y), method=method), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(explain(plain, x.astype(np.float64), list(y), method=method), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(explain(plain, x[:1], int(y[0]), method=method), expected[:1], rtol=1e-5, atol=1e-6)
+
+
+def test_no_target_is_the_predicted_class(plain, batch, explain):
+    x, _, _ = batch
+    predicted = plain(torch.as_tensor(x)).argmax(1).numpy()
+    np.testing.assert_allclose(
+        explain(plain, x, None, method="TransformerLRP"),
+        explain(plain, x, predicted, method="TransformerLRP"),
+        rtol=1e-5,
+    )
+
+
+def test_channel_last(plain, batch, explain, method):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method=method)
+    last = np.moveaxis(x, 1, -1)
+    np.testing.assert_allclose(explain(plain, last, y, method=method), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(explain(plain, torch.as_tensor(last), y, method=method, channel_first=False), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_reduction_follows_quantus(plain, batch, explain, method):
+    x, y, _ = batch
+    full = explain(plain, x, y, method=method, reduce_axes=())
+    assert full.shape == x.shape
+    np.testing.assert_allclose(full.sum(1, keepdims=True), explain(plain, x, y, method=method), rtol=1e-6)
+    assert explain(plain, x, y, method=method, keepdims=False).shape == (3, 16, 16)
+    assert explain(plain, x, y, method=method, reduce_axes=[2, 3]).shape == (3, 3, 1, 1)
+    with pytest.raises(ValueError, match="batch axis"):
+        explain(plain, x, y, method=method, reduce_axes=[0])
+    with pytest.raises(ValueError, match="4 dimensions"):
+        explain(plain, x, y, method=method, reduce_axes=[7])
+
+
+def test_same_conventions_as_quantus_own_method(plain, batch, explain, method):
+    if not versions.installed("captum"):
+        pytest.skip("without Captum")
+    x, y, _ = batch
+    for options in ({}, {"reduce_axes": [1]}, {"reduce_axes": (1, 2)}):
+        theirs = explain(plain, x, y, method="InputXGradient", **options)
+        ours = explain(plain, x, y, method=method, **options)
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_softmax_follows_quantus(batch, explain, method):
+    if not versions.installed("captum") or not versions.removes_softmax():
+        pytest.skip("without Captum, or in a version that ignores softmax")
+    x, y, _ = batch
+    model = toy_vit(hooked=False, last_softmax=True)
+    for softmax in (True, False):
+        theirs = explain(model, x, y, method="InputXGradient", softmax=softmax)
+        np.testing.assert_allclose(explain(model, x, y, method=method, softmax=softmax), theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mode_of_the_model_is_as_quantus_leaves_it(plain, batch, explain, method):
+    plain.train()
+    explain(plain, batch[0], batch[1], method=method)
+    assert not plain.training
+
+
+def test_options_reach_the_explainer(plain, batch, explain, method):
+    x, y, _ = batch
+    expected = 2 * explain(plain, x, y, method=method)
+    np.testing.assert_allclose(explain(plain, x, y, method=method, xai_lib_kwargs={"scale": 2.0}), expected)
+    np.testing.assert_allclose(explain(plain, x, y, method=method, scale=2.0), expected)
+    shifted = explain(plain, x, y, method=method, scale=2.0, offset=1.0, reduce_axes=())
+    np.testing.assert_allclose(shifted.sum(1, keepdims=True), expected + 3, rtol=1e-4, atol=1e-5)
+    grid = explain(plain, x, y, method="TransformerLRP", interpolate=None)
+    assert grid.shape == (3, 1, 4, 4)
+
+
+def test_wrong_options(plain, batch, explain, method):
+    x, y, _ = batch
+    with pytest.raises(TypeError, match="scael"):
+        explain(plain, x, y, method=method, xai_lib_kwargs={"scael": 2.0})
+    with pytest.warns(UserWarning, match="no option scael"):
+        explain(plain, x, y, method=method, scael=2.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="Using quantus 'explain'")  # Quantus' own, where only zennit is.
+        explain(plain, x, y, method=method, window=(1, 4, 4), n_steps=3)  # for other methods of one evaluate()
+    with pytest.raises(TypeError, match="torch.nn.Module"):
+        explain("model", x, y, method=method)
+    with pytest.raises(ValueError, match="out of range"):
+        explain(plain, x, np.array([0, 1, 3]), method="TransformerLRP")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_inside_the_callers_grad_mode(mode, plain, batch, explain, method):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method=method)
+    with mode():
+        np.testing.assert_allclose(explain(plain, x, y, method=method), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(explain(plain, torch.as_tensor(x.copy()), y, method=method), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_users_tensor_is_left_alone(plain, batch, explain, method):
+    x = torch.as_tensor(batch[0])
+    explain(plain, x, batch[1], method=method)
+    assert not x.requires_grad
+    assert x.grad is None
+
+
+@pytest.mark.gpu
+def test_device(plain, batch, explain):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    x, y, _ = batch
+    expected = explain(plain, x, y, method="TransformerLRP")
+    on_gpu = explain(plain, x, y, method="TransformerLRP", device="cuda")
+    np.testing.assert_allclose(on_gpu, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(explain(plain, x, y, method="TransformerLRP"), on_gpu, rtol=1e-5)  # where the model is
+
+
+def test_an_earlier_import_sees_our_methods(plain, batch, method):
+    # The reference was taken when this module was imported; registering again must not need a new one.
+    early = quantus.explain
+    quantus_vit.unregister()
+    quantus_vit.register()
+    assert early(plain, batch[0], batch[1], method=method).shape == (3, 1, 16, 16)
+
+
+@needs_captum
+def test_unknown_names_go_to_quantus(plain, batch, explain):
+    with pytest.raises(KeyError):
+        explain(plain, batch[0], batch[1], method="NoSuchMethod")
+
+
+@needs_captum
+@pytest.mark.parametrize("name", ["Saliency", "InputXGradient", "IntegratedGradients", "Gradient", "Occlusion"])
+def test_quantus_own_methods_are_untouched(name, plain, batch, explain):
+    x, y, _ = batch
+    with_us = explain(plain, x, y, method=name)
+    quantus_vit.unregister()
+    try:
+        without_us = explain(plain, x, y, method=name)
+    finally:
+        quantus_vit.register()
+    np.testing.assert_allclose(with_us, without_us, rtol=1e-5, atol=1e-6)
+
+
+def test_inside_metrics(plain, batch, explain):
+    x, y, _ = batch
+    for metric in (
+        quantus.FaithfulnessEstimate(features_in_step=32, perturb_baseline="black", disable_warnings=True),
+        quantus.MaxSensitivity(nr_samples=2, disable_warnings=True),
+        quantus.RandomLogit(num_classes=3, disable_warnings=True),
+    ):
+        scores = metric(
+            model=plain,
+            x_batch=x.copy(),
+            y_batch=y,
+            a_batch=None,
+            s_batch=None,
+            explain_func=explain,
+            explain_func_kwargs={"method": "TransformerLRP"},
+        )
+        assert len(scores) == 3
+        assert np.isfinite(scores).all()
+
+
+def test_a_metric_gets_what_a_hand_written_explain_func_gives(plain, batch, explain, method):
+    x, y, _ = batch
+
+    def score(explain_func, **kwargs):
+        metric = quantus.FaithfulnessEstimate(features_in_step=32, perturb_baseline="black", disable_warnings=True)
+        return metric(plain, x.copy(), y, None, None, explain_func=explain_func, explain_func_kwargs=kwargs)
+
+    np.testing.assert_allclose(score(explain, method=method), score(input_times_gradient), rtol=1e-5)
+
+
+def test_in_evaluate(plain, batch, explain, method):
+    x, y, _ = batch
+    results = quantus.evaluate(
+        metrics={
+            "estimate": quantus.FaithfulnessEstimate(
+                features_in_step=32, perturb_baseline="black", disable_warnings=True
+            ),
+            "sensitivity": quantus.MaxSensitivity(nr_samples=2, disable_warnings=True),
+        },
+        xai_methods={"TransformerLRP": explain, method: explain},
+        model=plain,
+        x_batch=x,
+        y_batch=y,
+        agg_func=np.mean,
+        explain_func_kwargs={"window": (1, 4, 4)},
+    )
+    for name in ("TransformerLRP", method):
+        assert np.isfinite(results[name]["estimate"])
+        assert np.isfinite(results[name]["sensitivity"])
+
+
+def test_a_class_of_captum_can_be_registered(plain, batch, explain):
+    captum_attr = pytest.importorskip("captum.attr")
+    x, y, _ = batch
+    quantus_vit.register_method("MyIG", captum_attr.IntegratedGradients)
+    try:
+        maps = explain(plain, x, y, method="MyIG", n_steps=4)
+    finally:
+        quantus_vit.unregister_method("MyIG")
+    direct = captum_attr.IntegratedGradients(plain).attribute(
+        torch.as_tensor(x), target=torch.as_tensor(y), n_steps=4
+    )
+    np.testing.assert_allclose(maps, direct.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_factories_and_functions(plain, batch, explain):
+    from functools import partial
+
+    x, y, _ = batch
+    expected = input_times_gradient(plain, x, y)
+    explainers = {
+        "partial": partial(InputTimesGradient, scale=1.0),
+        "factory": lambda model, scale=1.0: InputTimesGradient(model, scale),
+        "function": input_times_gradient_of_tensors,
+        "positional": lambda m, images, labels: input_times_gradient_of_tensors(m, images, labels),
+    }
+    for name, explainer in explainers.items():
+        quantus_vit.register_method(name, explainer)
+        try:
+            np.testing.assert_allclose(explain(plain, x, y, method=name), expected, rtol=1e-5, atol=1e-7)
+        finally:
+            quantus_vit.unregister_method(name)
+
+
+def test_a_factory_of_something_else(plain, batch, explain):
+    quantus_vit.register_method("wrong", lambda model: 3)
+    try:
+        with pytest.raises(TypeError, match="no method 'attribute"):
+            explain(plain, batch[0], batch[1], method="wrong")
+    finally:
+        quantus_vit.unregister_method("wrong")
+
+
+def input_times_gradient_of_tensors(model, inputs, targets):
+    return InputTimesGradient(model).attribute(inputs, target=targets)
