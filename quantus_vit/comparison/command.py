@@ -29,52 +29,53 @@ come: after an interrupt, the same command goes on from there.
 Without --data and --checkpoint it runs on synthetic phantoms with the small ViT that the package ships."""
 
 
+class _Words(list[str]):
+    """Default of an option that takes several words, shown in the help as one would type it."""
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = _DESCRIPTION
     data = parser.add_argument_group("data and model")
-    data.add_argument("--data", default=PHANTOM, metavar="DIR|phantom", help="folder of COVID-QU-Ex (default: phantom)")
-    data.add_argument("--split", default="Test", help="Train, Val or Test (default: Test)")
-    data.add_argument(
-        "--part", default="lung", choices=("lung", "infection"), help="part of COVID-QU-Ex (default: lung)"
-    )
+    data.add_argument("--data", default=PHANTOM, metavar="DIR|phantom", help="folder of COVID-QU-Ex, or phantom")
+    data.add_argument("--split", default="Test", help="Train, Val or Test")
+    data.add_argument("--part", default="lung", choices=("lung", "infection"), help="part of COVID-QU-Ex")
     data.add_argument("--checkpoint", metavar="FILE", help="model.safetensors of 'quantus-vit train'")
     data.add_argument(
         "--samples", type=int, metavar="N",
         help=f"images, balanced over the classes (default: {PAPER_SAMPLES}; {PHANTOM_SAMPLES} phantoms)",
     )  # fmt: skip
-    data.add_argument("--seed", type=int, default=0, help="picks the images (default: 0)")
-    data.add_argument(
-        "--target", default="label", choices=("label", "predicted"), help="explained class (default: label)"
-    )
+    data.add_argument("--seed", type=int, default=0, help="picks the images")
+    data.add_argument("--target", default="label", choices=("label", "predicted"), help="explained class")
 
     method = parser.add_argument_group("methods")
     method.add_argument(
-        "--methods", nargs="+", metavar="NAME", default=["TransformerLRP", "LimeCXR", "Random"],
-        help="any of quantus_vit.available_methods(), Random, or Quantus' own such as InputXGradient "
-        "(default: TransformerLRP LimeCXR Random)",
+        "--methods", nargs="+", metavar="NAME", default=_Words(["TransformerLRP", "LimeCXR", "Random"]),
+        help="any of quantus_vit.available_methods(), Random, or Quantus' own such as InputXGradient",
     )  # fmt: skip
     method.add_argument(
         "--lime-samples", type=int, metavar="N",
         help=f"perturbed images of LimeCXR (default: {PAPER_LIME_SAMPLES}; {PHANTOM_LIME_SAMPLES} on phantoms)",
     )  # fmt: skip
-    method.add_argument("--lime-seed", type=int, default=0, help="default: 0")
+    method.add_argument("--lime-seed", type=int, default=0, help="draws the perturbed images")
     method.add_argument(
         "--precision", default="float32", choices=("float32", "bfloat16"),
-        help="of LimeCXR's forward passes alone (default: float32)",
+        help="of LimeCXR's forward passes alone",
     )  # fmt: skip
 
     metric = parser.add_argument_group("metrics")
     metric.add_argument(
-        "--metrics", nargs="+", metavar="NAME", default=["FaithfulnessEstimate"],
-        help="FaithfulnessEstimate (default), PixelFlipping, RelevanceMassAccuracy, RelevanceRankAccuracy, "
+        "--metrics", nargs="+", metavar="NAME", default=_Words(["FaithfulnessEstimate"]),
+        help="FaithfulnessEstimate, PixelFlipping, RelevanceMassAccuracy, RelevanceRankAccuracy, "
         "PointingGame, Sparseness, MaxSensitivity",
     )  # fmt: skip
     metric.add_argument(
-        "--baselines", nargs="+", metavar="VALUE", default=["0.0"],
+        "--baselines", nargs="+", metavar="VALUE", default=_Words(["0.0"]),
         help="what removed values become, in normalised units, or black, white, mean; several give a row each. 0.0 is "
-        "ImageNet's mean; 'black' the image's minimum. The choice can change the ranking (default: 0.0)",
+        "ImageNet's mean; 'black' the image's minimum. The choice can change the ranking",
     )  # fmt: skip
     metric.add_argument(
         "--features-in-step", type=int, metavar="N", help="must divide the pixels (default: about 1/14 of them)"
@@ -84,15 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metric.add_argument("--abs", action="store_true", help="score absolute relevance")
     metric.add_argument(
         "--tie-breaks", type=int, default=3, metavar="K",
-        help="orders of equal values that a score is averaged over, where they decide it (default: 3)",
+        help="orders of equal values that a score is averaged over, where they decide it",
     )  # fmt: skip
-    metric.add_argument("--tie-seed", type=int, default=0, help="default: 0")
+    metric.add_argument("--tie-seed", type=int, default=0, help="draws those orders")
 
     output = parser.add_argument_group("running")
-    output.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder (default: runs/compare)")
-    output.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto, a GPU if there is one)"
-    )
+    output.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder")
+    output.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
     output.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch (default: torch's own)")
     output.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -13,16 +13,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Explain one image and write it, with the map laid over it, as a picture."
     parser.add_argument("image", metavar="IMAGE", help="image file that Pillow reads")
     parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.safetensors of 'quantus-vit train'")
-    parser.add_argument("--method", default="TransformerLRP", metavar="NAME", help="default: TransformerLRP")
+    parser.add_argument(
+        "--method",
+        default="TransformerLRP",
+        metavar="NAME",
+        help="any of quantus_vit.available_methods(), or of 'compare'",
+    )
     parser.add_argument(
         "--target", metavar="CLASS", help="name or index of the explained class (default: the predicted one)"
     )
-    parser.add_argument("--lime-samples", type=int, default=1000, metavar="N", help="of LimeCXR (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of LimeCXR and Random (default: 0)")
+    parser.add_argument("--lime-samples", type=int, default=1000, metavar="N", help="perturbed images of LimeCXR")
+    parser.add_argument("--seed", type=int, default=0, help="of LimeCXR and Random")
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="picture to write, .png or another format of matplotlib's"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
