@@ -82,7 +82,7 @@ def test_torch_and_numpy_global_seeds_do_not_matter():
     torch.manual_seed(0)
     first = Phantom(1, image_size=64)[0]["image"]
     torch.manual_seed(1)
-    np.random.seed(1)  # noqa: NPY002 (the legacy state is what is under test)
+    np.random.seed(1)
     assert torch.equal(first, Phantom(1, image_size=64)[0]["image"])
 
 
