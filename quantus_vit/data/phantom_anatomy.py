@@ -48,14 +48,16 @@ class Lung:
         across = np.abs(s - _F(self.apex_s)) / half
         up = np.maximum(_F(self.apex_y) + height - y, _F(0)) / height
         pleura = (_F(1) - np.sqrt(across * across + up * up)) * half
-        return np.minimum(pleura, self.diaphragm(s) - y)
+        result: FloatArray = np.minimum(pleura, self.diaphragm(s) - y)
+        return result
 
     def diaphragm(self, s: FloatArray) -> FloatArray:
         """Height of the diaphragm's dome at ``s``."""
         outward = np.maximum(s - _F(self.dome_s), _F(0)) * _F(1 / (self.wall - self.dome_s))
         inward = np.maximum(_F(self.dome_s) - s, _F(0)) * _F(1 / (self.dome_s - self.medial))
         drop = _F(self.lateral_drop) * outward * outward * (_F(0.4) + _F(0.6) * outward)
-        return _F(self.dome_y) + drop + _F(self.medial_drop) * inward * inward
+        result: FloatArray = _F(self.dome_y) + drop + _F(self.medial_drop) * inward * inward
+        return result
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def _draw_body(anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
         offset = (s - _F(anatomy.torso + 0.24) - _F(0.08) * y) * _F(1 / 0.15)
         arm = _F(0.40) * np.sqrt(bump(offset)) * soft_step(y + _F(0.5), 0.6)
         torso = np.maximum(torso, arm)
-    return torso
+    result: FloatArray = torso
+    return result
 
 
 def _draw_mediastinum(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -219,7 +222,8 @@ def _draw_airways(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> FloatArray:
     right = bump((x + _F(0.02) + _F(0.62) * below) * width * _F(1.25)) * soft_step(_F(0.13) - below, 0.06)
     left = bump((x + _F(0.0) - _F(0.95) * below) * width * _F(1.25)) * soft_step(_F(0.14) - below, 0.06)
     bronchi = np.maximum(right, left) * soft_step(y - _F(carina), 0.02)
-    return _F(0.13) * trachea + _F(0.07) * bronchi
+    result: FloatArray = _F(0.13) * trachea + _F(0.07) * bronchi
+    return result
 
 
 def _draw_below_diaphragm(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -238,7 +242,8 @@ def _draw_below_diaphragm(anatomy: Anatomy, x: FloatArray, y: FloatArray) -> Flo
         gas = ellipse_radius(x, y, (gas_x, gas_y), (gas_radius * 1.35, gas_radius * 0.8), 0.2)
         gas += _F(0.25) * np.sin(x * _F(23.0) + _F(gas_x * 40)) * np.sin(y * _F(19.0))
         abdomen -= _F(0.10) * soft_step(_F(1) - gas, 0.5)
-    return abdomen
+    result: FloatArray = abdomen
+    return result
 
 
 def _draw_breasts(anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
@@ -249,7 +254,8 @@ def _draw_breasts(anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
     radius = ellipse_radius(s, y, (centre_s, centre_y), (0.30, 0.26 + 0.06 * strength))
     edge = _F(0.05) + _F(0.25) * soft_step(_F(centre_y) - y, 0.3)
     soft = np.clip((_F(1) - radius) / edge, 0, 1)
-    return _F(0.06 * strength) * soft * soft_step(y + _F(0.05), 0.5)
+    result: FloatArray = _F(0.06 * strength) * soft * soft_step(y + _F(0.05), 0.5)
+    return result
 
 
 def vessel_tree(anatomy: Anatomy, rng: np.random.Generator) -> list[Stroke]:

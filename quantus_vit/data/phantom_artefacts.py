@@ -116,6 +116,7 @@ def _collimate(margins: tuple[float, float, float, float], size: int) -> FloatAr
     def opening(low: float, high: float) -> FloatArray:
         lower = np.clip((axis + _F(1 - low)) * _F(60), 0, 1) if low > 0 else np.ones_like(axis)
         upper = np.clip((_F(1 - high) - axis) * _F(60), 0, 1) if high > 0 else np.ones_like(axis)
-        return np.minimum(lower, upper)
+        result: FloatArray = np.minimum(lower, upper)
+        return result
 
     return opening(top, bottom)[:, None] * opening(left, right)[None, :]

@@ -72,7 +72,8 @@ def draw_bones(skeleton: Skeleton, anatomy: Anatomy, canvas: Canvas) -> FloatArr
         half = _draw_ribs(skeleton, lung, shift, s[:, near], y[:, near])
         half += _draw_shoulder(skeleton, anatomy, s[:, near], y[:, near])
         bones[:, near] += half
-    return bones * _F(skeleton.density)
+    result: FloatArray = bones * _F(skeleton.density)
+    return result
 
 
 def _draw_ribs(skeleton: Skeleton, lung: Lung, shift: float, s: FloatArray, y: FloatArray) -> FloatArray:
@@ -98,7 +99,8 @@ def _draw_ribs(skeleton: Skeleton, lung: Lung, shift: float, s: FloatArray, y: F
         * soft_step(_F(0.75) - y, 0.2)
         * soft_step(y - _F(top + 0.1), 0.2)
     )
-    return ribs * inside * covered + rim
+    result: FloatArray = ribs * inside * covered + rim
+    return result
 
 
 def _rib_profile(skeleton: Skeleton, height: FloatArray, shift: float) -> FloatArray:
@@ -110,7 +112,8 @@ def _rib_profile(skeleton: Skeleton, height: FloatArray, shift: float) -> FloatA
     # Cortical bone: the borders are denser than the marrow between them.
     density = _F(0.72) + _F(0.38) * np.minimum(across, _F(1)) ** 4
     present = (number >= 0) & (number < _RIBS)
-    return np.where(present, soft_step(_F(1) - across, 0.34) * density, _F(0))
+    result: FloatArray = np.where(present, soft_step(_F(1) - across, 0.34) * density, _F(0))
+    return result
 
 
 def _draw_spine(skeleton: Skeleton, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -125,7 +128,8 @@ def _draw_spine(skeleton: Skeleton, x: FloatArray, y: FloatArray) -> FloatArray:
     process = bump(x * _F(1 / 0.014)) * bump((along - _F(0.022)) * _F(1 / 0.03))
     # The heart and the liver hide it: less is seen below.
     seen = _F(1) - _F(0.35) * soft_step(y - _F(0.05), 0.5)
-    return (body * (_F(0.085) - _F(0.035) * disc) + _F(0.035) * pedicle + _F(0.035) * process) * seen
+    result: FloatArray = (body * (_F(0.085) - _F(0.035) * disc) + _F(0.035) * pedicle + _F(0.035) * process) * seen
+    return result
 
 
 def _draw_shoulder(skeleton: Skeleton, anatomy: Anatomy, s: FloatArray, y: FloatArray) -> FloatArray:
@@ -150,4 +154,5 @@ def _draw_shoulder(skeleton: Skeleton, anatomy: Anatomy, s: FloatArray, y: Float
     shaft_offset = (s - _F(anatomy.torso + 0.18) - _F(0.12) * (y - _F(inner - rise))) * _F(1 / 0.055)
     shaft = bump(shaft_offset) * _F(0.05) + _F(0.05) * bump((np.abs(shaft_offset) - _F(0.85)) * _F(1 / 0.2))
     shaft *= soft_step(y - _F(inner - rise + 0.2), 0.08)
-    return clavicle + (blade + edge) * extent + spine + head + shaft
+    result: FloatArray = clavicle + (blade + edge) * extent + spine + head + shaft
+    return result

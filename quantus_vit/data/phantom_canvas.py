@@ -92,24 +92,28 @@ class Canvas:
             value = round(255 * min(1.0, stroke.value) * min(1.0, width))
             line = [(x * _SUPERSAMPLING, y * _SUPERSAMPLING) for x, y in points]
             draw.line(line, fill=value, width=max(1, round(width)), joint="curve")
-        return np.asarray(layer.reduce(_SUPERSAMPLING), dtype=np.float32) / np.float32(255.0)
+        result: FloatArray = np.asarray(layer.reduce(_SUPERSAMPLING), dtype=np.float32) / np.float32(255.0)
+        return result
 
 
 def soft_step(distance: FloatArray, edge: float) -> FloatArray:
     """Rise smoothly from 0 to 1 while ``distance`` goes from ``-edge / 2`` to ``edge / 2``."""
     ramp = np.clip(distance * np.float32(1.0 / edge) + np.float32(0.5), 0.0, 1.0)
-    return ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+    result: FloatArray = ramp * ramp * (np.float32(3.0) - np.float32(2.0) * ramp)
+    return result
 
 
 def smooth_minimum(first: FloatArray, second: FloatArray, reach: float) -> FloatArray:
     """Minimum of two distances with the crease between them filled over ``reach``: two shapes melt into one outline."""
     near = np.maximum(np.float32(reach) - np.abs(first - second), np.float32(0))
-    return np.minimum(first, second) - near * near * np.float32(1 / (4 * reach))
+    result: FloatArray = np.minimum(first, second) - near * near * np.float32(1 / (4 * reach))
+    return result
 
 
 def bump(offset: FloatArray) -> FloatArray:
     """``max(0, 1 - offset**2)``: the thickness of a round body seen from the side, without its infinite slope."""
-    return np.maximum(np.float32(1.0) - offset * offset, np.float32(0.0))
+    result: FloatArray = np.maximum(np.float32(1.0) - offset * offset, np.float32(0.0))
+    return result
 
 
 def ellipse_radius(
@@ -120,7 +124,8 @@ def ellipse_radius(
     cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     along = (cosine * dx + sine * dy) * np.float32(1.0 / radii[0])
     across = (cosine * dy - sine * dx) * np.float32(1.0 / radii[1])
-    return np.sqrt(along * along + across * across)
+    result: FloatArray = np.sqrt(along * along + across * across)
+    return result
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> FloatArray:
@@ -129,7 +134,8 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> FloatArray:
     weights = _spline_weights(size, cells)
     field: FloatArray = (weights @ knots) @ weights.T
     # A cubic B-spline averages neighbouring knots: the variance it leaves is (sum of squared weights) squared.
-    return field / np.float32(np.mean(np.sum(weights * weights, axis=1)))
+    result: FloatArray = field / np.float32(np.mean(np.sum(weights * weights, axis=1)))
+    return result
 
 
 def _spline_weights(size: int, cells: int) -> FloatArray:

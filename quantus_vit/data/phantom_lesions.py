@@ -102,7 +102,8 @@ def _draw_patches(
         radius = ellipse_radius(x, y, (lung.side * patch.s, patch.y), patch.radii, patch.angle)
         edge = _F(1) - radius + _F(0.16) * ragged
         air *= _F(1) - _F(patch.peak) * soft_step(edge, patch.softness)
-    return np.clip((_F(1) - air) * texture, 0, 1)
+    result: FloatArray = np.clip((_F(1) - air) * texture, 0, 1)
+    return result
 
 
 def _consolidation(anatomy: Anatomy, lung: Lung, canvas: Canvas, rng: np.random.Generator) -> FloatArray:
