@@ -1,0 +1,10 @@
+"""Attribution methods with Captum's interface: one class a method, ``Class(model, **options).attribute(inputs, target)``."""
+
+from __future__ import annotations
+
+from .attention_rollout import AttentionRollout
+from .attn_lrp import AttnLRP
+from .generic_attention import GenericAttention
+from .transformer_lrp import TransformerLRP
+
+__all__ = ["AttentionRollout", "AttnLRP", "GenericAttention", "TransformerLRP"]

@@ -1,0 +1,53 @@
+"""Attention rollout: Abnar and Zuidema, "Quantifying attention flow in transformers", ACL 2020."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..relevance import trace
+from .base import AttributionMethod, Target, check_inputs, resolve_target
+from .tokens import check_interpolation, rollout_row, square_maps, to_image, token_grid
+
+
+class AttentionRollout(AttributionMethod):
+    """Product over layers of the row-normalised (I + mean attention over heads); the class token's row.
+
+    It does not depend on the target: the map says where the class token looks, not why a class was chosen.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A Vision Transformer with one global token grid, in evaluation mode; it is not changed.
+    start_layer : int
+        First layer of the product.
+    interpolate : {"bilinear", "bicubic", "nearest", None}
+        How patch scores become an image; None gives the token grid.
+    """
+
+    def __init__(self, model: nn.Module, start_layer: int = 0, interpolate: str | None = "bilinear") -> None:
+        super().__init__(model)
+        if isinstance(start_layer, bool) or not isinstance(start_layer, int) or start_layer < 0:
+            raise ValueError(f"start_layer must be an integer of 0 or more, not {start_layer!r}")
+        check_interpolation(interpolate)
+        self.start_layer = start_layer
+        self.interpolate = interpolate
+
+    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+        """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; the target is checked, not used."""
+        inputs = check_inputs(inputs)
+        self.check_model(inputs)
+        mean = partial(torch.mean, dim=1)
+        traced = trace(self.model, inputs, None, keep_weights=True, reduce_weights=mean)
+        resolve_target(target, traced.logits)
+        layers = square_maps(traced.attentions, inputs.shape[0])
+        if self.start_layer >= len(layers):
+            raise ValueError(f"the model has {len(layers)} attention layers; layer {self.start_layer} does not exist")
+        # (I + A) / 2 is row-normalised since A's rows sum to 1; the factors 1/2 only scale the map
+        maps = [layer.weights for layer in layers[self.start_layer :] if layer.weights is not None]
+        start = torch.zeros_like(maps[0][:, 0])
+        start[:, 0] = 0.5 ** len(maps)
+        grid = token_grid(self.model, layers[0].shape[-1], inputs)
+        return to_image(rollout_row(maps, start), grid, inputs, self.interpolate)

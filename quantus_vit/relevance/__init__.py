@@ -1,0 +1,13 @@
+"""The relevance engine: layer-wise relevance propagation as a second backward through one forward's graph.
+
+It knows torch only: no Quantus, no Captum, no model family.
+"""
+
+from __future__ import annotations
+
+from .composites import Composite, attn_lrp, chefer
+from .conservation import ConservationReport
+from .passes import Trace, trace
+from .rules import Rule
+
+__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "attn_lrp", "chefer", "trace"]

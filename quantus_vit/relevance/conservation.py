@@ -1,0 +1,77 @@
+"""The conservation report: where relevance stays, and where it is absorbed on its way down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .operations import Messages, Operation
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One operation: relevance that entered it from above and left it downwards, (N,) float64 each."""
+
+    kind: str
+    site: str
+    entering: Tensor
+    leaving: Tensor
+
+    @property
+    def block(self) -> str:
+        """The numbered block the operation belongs to (``"blocks.3"``), else the first part of its module's name."""
+        found = re.match(r"(.*?\b\d+)(\.|$)", self.site)
+        return found.group(1) if found else self.site.split(".")[0]
+
+
+class ConservationReport:
+    """Relevance entering and leaving every operation of one relevance pass.
+
+    ``entering - leaving`` is what biases, constants and stabilisers absorbed. Inputs that the traced graph does not
+    reach (parameters, and everything below the pass's start) count as absorbing.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.entries: list[Entry] = []
+
+    def record(self, operation: Operation, message: Tensor, messages: Messages) -> None:
+        """Note one operation's messages (called by the engine during the pass)."""
+        relevance = operation.carries_relevance
+        entering = self._per_sample(message if relevance else message * operation.output)
+        leaving = torch.zeros_like(entering)
+        inputs: Iterable[Any] = getattr(operation, "inputs", (None,) * len(messages))
+        for x, part in zip(inputs, messages, strict=True):
+            if part is not None:
+                leaving += self._per_sample(part if relevance or x is None else part * x)
+        self.entries.append(Entry(operation.kind, operation.site, entering, leaving))
+
+    def _per_sample(self, relevance: Tensor) -> Tensor:
+        if relevance.shape[0] % self.size:
+            return relevance.double().sum().expand(self.size) / self.size
+        return relevance.detach().double().reshape(self.size, -1).sum(1).cpu()
+
+    def by_kind(self) -> dict[str, tuple[float, float]]:
+        """Kind of operation -> (entering, leaving), each the mean over samples of the sum over its operations."""
+        return self._grouped(entry.kind for entry in self.entries)
+
+    def by_block(self) -> dict[str, tuple[float, float]]:
+        """Block of the model -> (entering, leaving), in the order in which relevance met them."""
+        return self._grouped(entry.block for entry in self.entries)
+
+    def _grouped(self, keys: Iterable[str]) -> dict[str, tuple[float, float]]:
+        groups: dict[str, tuple[float, float]] = {}
+        for key, entry in zip(keys, self.entries, strict=True):
+            entering, leaving = groups.get(key, (0.0, 0.0))
+            groups[key] = (entering + float(entry.entering.mean()), leaving + float(entry.leaving.mean()))
+        return groups
+
+    def absorbed(self) -> dict[str, float]:
+        """Kind of operation -> mean relevance that entered and did not leave."""
+        return {kind: entering - leaving for kind, (entering, leaving) in self.by_kind().items()}

@@ -1,0 +1,148 @@
+"""The interception: during one forward, torch's operations are swapped for recorded ones.
+
+A :class:`torch.overrides.TorchFunctionMode` sees every torch function that the model calls. Functions that only move
+values about (reshape, cat, indexing ...) run as they are, since autograd's own backward is right for gradients and
+relevance alike. Functions with a rule become an :class:`~quantus_vit.relevance.operations.Operation`. Everything else
+raises, if a traced value would go through it. Parameters are detached on the way: no gradient of theirs is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ..errors import UnsupportedOperationError
+from .composites import Composite
+from .handlers import HANDLERS
+from .location import Locator
+from .operations import Operation
+from .passes import Attention, Direction
+from .routing import ROUTING
+
+
+class Interception(TorchFunctionMode):
+    """Active during one forward; knows the rules and collects the attention layers."""
+
+    attend_from: int | None = None
+    keep_weights = False
+    reduce_weights: Callable[[Tensor], Tensor] | None = None
+
+    def __init__(
+        self, locator: Locator, composite: Composite | None, direction: Direction, leaves: list[Tensor]
+    ) -> None:
+        super().__init__()
+        self.locator = locator
+        self.composite = composite
+        self.direction = direction
+        self.leaves = leaves
+        self.attentions: list[Attention] = []
+        self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        handler = HANDLERS.get(func)
+        if handler is not None:
+            return handler(self, func, *args, **(kwargs or {}))
+        return self.run(func, *args, **(kwargs or {}))
+
+    def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a function that has no rule of its own: routing, or one that no traced value goes through."""
+        args, kwargs = self.constant(args), self.constant(kwargs)
+        result = func(*args, **kwargs)
+        if func not in ROUTING and is_traced(result):
+            raise self.unsupported(func, args)
+        return result
+
+    def constant(self, value: Any) -> Any:
+        """The value with every parameter detached."""
+        if isinstance(value, Tensor):
+            if value.requires_grad and value.is_leaf and not any(value is leaf for leaf in self.leaves):
+                return value.detach()
+            return value
+        if type(value) in (tuple, list):
+            return type(value)(self.constant(item) for item in value)
+        if type(value) is dict:
+            return {key: self.constant(item) for key, item in value.items()}
+        return value
+
+    # For the handlers ------------------------------------------------------------------------------------------------
+
+    def operation(self, cls: type[Operation], *args: Any, kind: str | None = None, owner: Any = None) -> Any:
+        """An operation with its rule; None where the true gradient serves (no rule, and messages are multipliers)."""
+        composite = self.composite
+        if composite is None:
+            return None
+        kind = cls.kind if kind is None else kind
+        site = self.locator.owner(owner)
+        if site is None:
+            site = self.locator.current()
+        rule = composite.rule(kind, site)
+        if rule is None:
+            if composite.currency == "multiplier":
+                return None
+            raise UnsupportedOperationError(f"the composite has no rule for {kind!r}, met in module '{site}'")
+        operation = cls(rule, self.direction, site, *args)
+        return operation
+
+    def mark_weights(self, output: Tensor) -> Tensor:
+        """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
+        start_here = self.attend_from is not None and len(self.attentions) >= self.attend_from
+        if start_here and not output.requires_grad:
+            output = output.detach().requires_grad_()
+            self.leaves.append(output)
+        self._weights[output] = True
+        return output
+
+    def is_weights(self, value: Tensor) -> bool:
+        return value in self._weights
+
+    def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
+        """Attention weights that pass through an inactive dropout or a cast stay attention weights."""
+        if source in self._weights:
+            self._weights[target] = True
+        return target
+
+    def attention(self, weights: Tensor) -> Attention:
+        """A new attention layer with these weights."""
+        found = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
+        if self.keep_weights:
+            kept = weights.detach()
+            found.weights = kept if self.reduce_weights is None else self.reduce_weights(kept)
+        self.attentions.append(found)
+        return found
+
+    def unsupported(self, func: Callable[..., Any], args: Any, reason: str = "has no relevance rule") -> Exception:
+        """The error for an operation that cannot be traced."""
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(args)) or "no tensors"
+        name = resolve_name(func) or getattr(func, "__name__", str(func))
+        return UnsupportedOperationError(
+            f"{name} {reason}; it was called with {shapes} in {self.locator.describe()}. "
+            "Relevance is never passed on by a rule that nobody chose."
+        )
+
+
+def tensors_in(value: Any) -> Iterable[Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def is_traced(value: Any) -> bool:
+    """Whether relevance flows through the value."""
+    return any(tensor.requires_grad for tensor in tensors_in(value))

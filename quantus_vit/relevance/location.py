@@ -1,0 +1,39 @@
+"""Where in the model an operation runs: the name of its module, found without hooks."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+from torch import Tensor, nn
+
+
+class Locator:
+    """Names of modules, by a parameter they own or by the call stack."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = {id(module): name for name, module in model.named_modules()}
+        self._owners = {
+            id(parameter): name
+            for name, module in model.named_modules()
+            for parameter in module.parameters(recurse=False)
+        }
+
+    def owner(self, parameter: Tensor | None) -> str | None:
+        """Name of the module that owns the parameter."""
+        return self._owners.get(id(parameter))
+
+    def current(self) -> str:
+        """Name of the innermost module of the model whose method is running; "" for the model itself."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            name = self._modules.get(id(frame.f_locals.get("self")))
+            if name is not None:
+                return name
+            frame = frame.f_back
+        return ""
+
+    def describe(self) -> str:
+        """The running module as a phrase for error messages."""
+        name = self.current()
+        return f"module '{name}'" if name else "the model's own forward"

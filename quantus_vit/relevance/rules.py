@@ -1,0 +1,223 @@
+"""How relevance goes through an operation: a rule is a small class that states its formula and nothing else.
+
+A rule's :meth:`Rule.propagate` gets the operation (inputs, output, transposed maps) and the message from above, and
+returns one message per input. Messages are relevances R, or multipliers m = R / activation, as the composite says; the
+operation's helpers ``ratio`` and ``hand_down`` serve both, so that a formula is written once.
+
+In the formulas x is the input, z = x W the output without bias, R the relevance of the output.
+
+References
+----------
+Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation",
+PLoS ONE 2015. Montavon et al., "Layer-wise relevance propagation: an overview", 2019. Chefer, Gur and Wolf,
+"Transformer interpretability beyond attention visualization", CVPR 2021. Ali et al., "XAI for Transformers: better
+explanations through conservative propagation", ICML 2022 (CP-LRP). Achtibat et al., "AttnLRP: attention-aware
+layer-wise relevance propagation for transformers", ICML 2024.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .operations import Messages, divide, reduce_to
+
+
+class Rule:
+    """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``."""
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        """Message of the output -> one message per input (None where ``operation.needs`` says so).
+
+        Parameters
+        ----------
+        operation : Operation
+            The call, with ``inputs``, ``output`` and ``needs``.
+        message : Tensor
+            Relevance or multiplier, shape of the output.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pass(Rule):
+    """R_in = R_out: the operation leaves relevance as it is. (Softmax, normalisation, activation, scaling.)"""
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        x_like = operation.inputs[0] if hasattr(operation, "inputs") else operation.output
+        if operation.carries_relevance:
+            return (reduce_to(message, x_like),)
+        return (reduce_to(message * divide(operation.output, x_like), x_like),)
+
+
+@dataclass(frozen=True)
+class Taylor(Rule):
+    """R_in = x * J^T (R_out / out), J the Jacobian: gradient times input. Exact where the operation is linear.
+
+    For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
+    """
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        if not operation.carries_relevance:
+            return tuple(operation.gradient(message))
+        pulled = operation.gradient(divide(message, operation.output))
+        return tuple(None if m is None else m * x for m, x in zip(pulled, operation.inputs, strict=True))
+
+
+@dataclass(frozen=True)
+class Constant(Rule):
+    """R_in = 0: the output counts as a constant (attention weights in CP-LRP)."""
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        return tuple(torch.zeros_like(message) if need else None for need in operation.needs)
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """R_in = x * W^T (R / (z + b + eps sign)): LRP-epsilon (Bach et al. 2015, eq. 58); the bias absorbs its share."""
+
+    epsilon: float = 0.0
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        if not self.epsilon and not operation.carries_relevance:
+            return (operation.pull(message),)
+        share = operation.ratio(message, operation.output, self.epsilon)
+        return (operation.hand_down(operation.x, operation.pull(share)),)
+
+
+@dataclass(frozen=True)
+class ZPlus(Rule):
+    """R_in = x+ * W+^T S + x- * W-^T S with S = R / (x+ W+ + x- W-): only agreeing signs count, no bias.
+
+    (Chefer et al. 2021, eq. 3 with alpha = 1.) Written with three products instead of eight through
+    x+ W+ + x- W- = (x W + |x| |W|) / 2.
+    """
+
+    stabilizer: float = 1e-9
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        agreeing = operation.absolute_output() + operation.unbiased_output()
+        share = operation.ratio(message, agreeing.clamp_min_(0), 2 * self.stabilizer)
+        return (operation.hand_down(operation.x, operation.pull(share), operation.pull_absolute(share)),)
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """Generalised LRP-gamma: parts that agree with the sign of the output weigh 1 + gamma.
+
+    For outputs > 0: R_in = x * (W + gamma W+)^T S for x > 0, x * (W + gamma W-)^T S for x < 0; W+ and W- change places
+    for outputs < 0. S = R / (sum of those parts and of the bias, which is treated like a weight). (Montavon et al.
+    2019; generalised to signed inputs by Andeol et al. 2021.) gamma 0 is LRP-0.
+    """
+
+    gamma: float = 0.25
+    stabilizer: float = 1e-6
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        if not self.gamma:
+            return Epsilon().propagate(operation, message)
+        output, absolute = operation.output, operation.absolute_output()
+        sign = output.sign()
+        agreeing = (operation.unbiased_output() + sign * absolute) / 2
+        bias = operation.bias_over(output)
+        if bias is not None:
+            agreeing = agreeing + (bias + sign * bias.abs()) / 2
+        share = operation.ratio(message, output + self.gamma * agreeing, self.stabilizer)
+        signed = operation.pull(share).mul_(1 + self.gamma / 2)
+        return (operation.hand_down(operation.x, signed, operation.pull_absolute(sign * share).mul_(self.gamma / 2)),)
+
+
+@dataclass(frozen=True)
+class Box(Rule):
+    """z^B rule for pixels (Montavon et al. 2017): inputs are bounded by the image's own minimum l and maximum h.
+
+    R_in = x * W^T S - l * W+^T S - h * W-^T S with S = R / (x W - l W+ - h W-).
+    """
+
+    stabilizer: float = 1e-9
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        x, weight = operation.x, operation.weight
+        low, high = (torch.zeros_like(x) + bound for bound in (_per_image(x, "amin"), _per_image(x, "amax")))
+        positive, negative = weight.clamp(min=0), weight.clamp(max=0)
+        z = operation.unbiased_output() - operation.apply_weight(low, positive) - operation.apply_weight(high, negative)
+        share = operation.ratio(message, z + self.stabilizer)
+        parts = low * operation.pull(share, positive) + high * operation.pull(share, negative)
+        relevance = x * operation.pull(share) - parts
+        return (relevance if operation.carries_relevance else divide(relevance, x),)
+
+
+def _per_image(x: Tensor, reduction: str) -> Tensor:
+    dims = tuple(range(1, x.dim()))
+    return getattr(x, reduction)(dim=dims, keepdim=True)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Uniform(Rule):
+    """A product's relevance in equal halves: R_a = a * (S b^T) / 2, R_b = b * (a^T S) / 2 with S = R / (a b).
+
+    (Chefer et al. 2021, sec. 3.2; Achtibat et al. 2024, eq. 14-15.) For elementwise products that is R / 2 each.
+    """
+
+    stabilizer: float = 0.0
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        share = operation.ratio(message, operation.output + self.stabilizer) if operation.carries_relevance else message
+        pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
+        halves = (None if m is None else m.mul_(0.5) for m in pulled)
+        return tuple(
+            None if m is None else operation.hand_down(x, m) for m, x in zip(halves, operation.inputs, strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class Values(Rule):
+    """CP-LRP (Ali et al. 2022): in ``attention @ values`` all relevance goes to the values, R_b = b * a^T (R / (a b))."""
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        share = operation.ratio(message, operation.output) if operation.carries_relevance else message
+        a, b = operation.inputs
+        down = reduce_to(a.mT @ share, b) if operation.needs[1] else None
+        left = torch.zeros_like(a) if operation.needs[0] else None
+        return left, None if down is None else operation.hand_down(b, down)
+
+
+@dataclass(frozen=True)
+class FrozenDeviation(Rule):
+    """Normalisation with its deviation (or norm) a constant, so that it is affine (Achtibat et al. 2024, sec. 3.3)."""
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        share = operation.ratio(message, operation.output) if operation.carries_relevance else message
+        return (operation.hand_down(operation.inputs[0], operation.frozen_gradient(share)),)
+
+
+@dataclass(frozen=True)
+class Shares(Rule):
+    """Sums in Chefer's normalised form: R_a = a * S, R_b = b * S with S = R / (a + b), then both rescaled.
+
+    The rescaling gives branch a the part |sum R_a| / (|sum R_a| + |sum R_b|) of the sample's relevance, so that huge
+    parts of opposite sign cannot grow without bound (Chefer et al. 2021, eq. 9). Sums run over each sample alone.
+    """
+
+    stabilizer: float = 1e-9
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        a, b = operation.inputs
+        share = operation.ratio(message, operation.output + self.stabilizer)
+        parts = [share * a, share * b]
+        sums = [_sample_sum(part) for part in parts]
+        weights = [total.abs() for total in sums]
+        total = weights[0] + weights[1]
+        whole = _sample_sum(message)
+        factors = [divide(divide(w, total) * whole, s) for w, s in zip(weights, sums, strict=True)]
+        return tuple(
+            reduce_to(part.mul_(factor), x) if need else None
+            for part, factor, x, need in zip(parts, factors, (a, b), operation.needs, strict=True)
+        )
+
+
+def _sample_sum(relevance: Tensor) -> Tensor:
+    return relevance.sum(dim=tuple(range(1, relevance.dim())), keepdim=True)
