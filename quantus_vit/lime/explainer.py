@@ -12,10 +12,9 @@ from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantus_vit.attribution.base import Attribution, check_inputs, resolve_target
+from quantus_vit.attribution.base import AttributionMethod, Target, check_inputs, resolve_target
 from quantus_vit.lime.explanation import dense_map
 from quantus_vit.lime.memory import choose_batch_size
-from quantus_vit.lime.neighbourhood import device_of
 from quantus_vit.lime.pipeline import explain_image
 from quantus_vit.lime.replacement import Replacement
 from quantus_vit.lime.segmentation import SegmentFunction
@@ -28,7 +27,7 @@ class LocalFitWarning(UserWarning):
     """The linear model explains little of what the classifier does around the image."""
 
 
-class LimeCXR(Attribution):  # type: ignore[misc]
+class LimeCXR(AttributionMethod):
     """LIME on radiographs: which superpixels speak for and against a class.
 
     A thin layer over the lime package: kernel, distances, regression and the explanation object are lime's own;
@@ -126,7 +125,6 @@ class LimeCXR(Attribution):  # type: ignore[misc]
             feature_selection=feature_selection,
             stable_features=stable_features,
         )
-        self.model = model
         self.batch_size = batch_size
         self.lung_mask = lung_mask
         self.r2_warning = r2_warning
@@ -134,7 +132,7 @@ class LimeCXR(Attribution):  # type: ignore[misc]
     def attribute(
         self,
         inputs: Tensor,
-        target: int | Sequence[int] | Tensor | None = None,
+        target: Target = None,
         *,
         lung_mask: NDArray[Any] | Tensor | None = None,
     ) -> Tensor:
@@ -155,15 +153,14 @@ class LimeCXR(Attribution):  # type: ignore[misc]
             Shape (N, 1, H, W), float32, on the inputs' device, signed: change of the class probability when the
             superpixel is present.
         """
-        check_inputs(inputs)
-        images = inputs.detach()
+        images = self._checked(inputs)
         batch_size = self._batch_size(images)
         with torch.inference_mode():  # N bare forwards, so that a wrong target costs no neighbourhood
             logits = torch.cat([self.model(part) for part in torch.split(images, batch_size)])
             labels = [[int(label)] for label in resolve_target(target, logits)]
         explanations = self._explain_all(images, labels, ALL_FEATURES, batch_size, lung_mask)
         maps = [dense_map(explanation, label) for explanation, [label] in zip(explanations, labels, strict=True)]
-        return torch.from_numpy(np.stack(maps)[:, None]).to(inputs.device)
+        return torch.from_numpy(np.stack(maps)[:, None]).to(images.device)
 
     def attribute_all_targets(
         self,
@@ -188,10 +185,11 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         Tensor
             Shape (N, T, 1, H, W), float32, in the order of `targets`.
         """
-        explanations = self.explain(inputs, targets, lung_mask=lung_mask)
+        images = self._checked(inputs)
+        explanations = self.explain(images, targets, lung_mask=lung_mask)
         labels = sorted(explanations[0].local_exp) if targets is None else [int(label) for label in targets]
         maps = [[dense_map(explanation, label) for label in labels] for explanation in explanations]
-        return torch.from_numpy(np.array(maps)[:, :, None]).to(inputs.device)
+        return torch.from_numpy(np.array(maps)[:, :, None]).to(images.device)
 
     def explain(
         self,
@@ -214,8 +212,7 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         lung_mask
             As in the constructor; this one goes first.
         """
-        check_inputs(inputs)
-        images = inputs.detach()
+        images = self._checked(inputs)
         if labels is not None:
             labels = self._check_labels(labels, images[:1])
         return self._explain_all(images, [labels] * len(images), num_features, self._batch_size(images), lung_mask)
@@ -233,7 +230,7 @@ class LimeCXR(Attribution):  # type: ignore[misc]
         Parameters
         ----------
         image
-            Shape (C, H, W) or (1, C, H, W), as the model takes it.
+            Shape (C, H, W) or (1, C, H, W), normalised as the model takes it; moved to its device and floating type.
         labels
             Classes to explain, from one neighbourhood; None: all.
         num_features
@@ -254,7 +251,9 @@ class LimeCXR(Attribution):  # type: ignore[misc]
             tensor = tensor[None]
         if tensor.ndim != 4 or len(tensor) != 1:
             raise ValueError(f"image has shape {tuple(np.shape(image))}; use (C, H, W) or (1, C, H, W).")
-        tensor = tensor.to(device_of(self.model, tensor.device))
+        parameter = next(self.model.parameters(), None)
+        if parameter is not None:
+            tensor = check_inputs(tensor).to(parameter)
         return self.explain(tensor, labels, num_features, lung_mask=lung_mask)[0]
 
     def _explain_all(
@@ -282,6 +281,11 @@ class LimeCXR(Attribution):  # type: ignore[misc]
             self._warn_if_poor(explanation, index)
             explanations.append(explanation)
         return explanations
+
+    def _checked(self, inputs: Tensor) -> Tensor:
+        inputs = check_inputs(inputs)
+        self.check_model(inputs)
+        return inputs.detach()
 
     def _batch_size(self, images: Tensor) -> int:
         return choose_batch_size(self.model, images[0]) if self.batch_size is None else self.batch_size

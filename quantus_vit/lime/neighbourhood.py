@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
-
-
-def device_of(model: nn.Module, default: torch.device) -> torch.device:
-    """Device of the model's first parameter or buffer; `default` for a model that has neither."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return default
+from torch import Tensor
 
 
 def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> Tensor:

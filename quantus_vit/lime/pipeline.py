@@ -1,4 +1,4 @@
-"""One image to its explanation: segments, neighbourhood, local models. Knows this folder's other steps, no interface."""
+"""One image to its explanation: segments, neighbourhood, local models. Knows this folder's other steps only."""
 
 from __future__ import annotations
 

@@ -55,10 +55,12 @@ def stratified(num_samples: int, n_segments: int, random_state: np.random.Random
     Owen, Monte Carlo theory, methods and examples, 2013, section 8.4 (stratification) and 8.2 (antithetic pairs).
     """
 
+    cumulative = binom.cdf(np.arange(n_segments + 1), n_segments, 0.5)
+
     def halves() -> Iterator[Masks]:
         while True:
             quantiles = (random_state.permutation(STRATA) + random_state.uniform(size=STRATA)) / (2 * STRATA)
-            present = binom.ppf(quantiles, n_segments, 0.5).astype(np.int64)
+            present = np.searchsorted(cumulative, quantiles)
             order = random_state.uniform(size=(STRATA, n_segments)).argsort(axis=1)
             rows = (order.argsort(axis=1) < present[:, None]).astype(np.int64)
             # a coin toss puts one half first, else a last row without its complement were no fair draw
