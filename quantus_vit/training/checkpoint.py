@@ -5,6 +5,7 @@ Knows torch, timm and safetensors. It may not know Lightning: whoever explains a
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -97,7 +98,7 @@ def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
         If timm does not know the name, the model does not take the arguments, or pretrained weights cannot be had.
     """
     if not timm.is_model(config.architecture):
-        similar = timm.list_models(f"*{config.architecture.split('.')[0]}*")[:5]
+        similar = difflib.get_close_matches(config.architecture, timm.list_models(), n=3)
         hint = f"; similar names: {', '.join(similar)}" if similar else "; timm.list_models('*vit*') lists names"
         raise ValueError(f"timm {timm.__version__} has no model {config.architecture!r}{hint}")
     arguments = {"img_size": config.image_size, **config.model_kwargs, "num_classes": len(config.class_names)}

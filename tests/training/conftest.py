@@ -1,0 +1,42 @@
+"""A model small enough to train in a test, and a tree of X-rays in COVID-QU-Ex's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from quantus_vit.data import CLASS_NAMES
+from quantus_vit.training import ModelConfig, build_model
+
+TINY = {"depth": 2, "embed_dim": 32, "num_heads": 2}
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    return ModelConfig("vit_tiny_patch16_224", TINY, image_size=32)
+
+
+@pytest.fixture
+def model(config: ModelConfig) -> nn.Module:
+    torch.manual_seed(0)
+    return build_model(config)
+
+
+@pytest.fixture
+def xrays(tmp_path: Path) -> Path:
+    """Three classes that brightness tells apart: 6 images each to train on, 2 to validate and to test."""
+    root = tmp_path / "xrays"
+    random = np.random.default_rng(0)
+    for split, count in (("Train", 6), ("Val", 2), ("Test", 2)):
+        for label, name in enumerate(CLASS_NAMES):
+            folder = root / "Lung Segmentation Data" / split / name / "images"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                values = random.integers(90 * label, 90 * label + 60, (32, 32), dtype=np.uint8)
+                Image.fromarray(values).save(folder / f"{name} ({number}).png")
+    return root
