@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _protocol(args: argparse.Namespace, checkpoint: str, digest: str, image_size: int) -> Protocol:
-    from ..quantus_plugin.versions import installed_version
     from .protocol import Protocol, default_features_in_step, parse_baseline
 
     phantom = args.data == PHANTOM
@@ -150,7 +150,7 @@ def _protocol(args: argparse.Namespace, checkpoint: str, digest: str, image_size
         checkpoint_digest=digest,
         image_size=image_size,
         features_in_step=_given(args.features_in_step, default_features_in_step(image_size)),
-        quantus=installed_version(),
+        quantus=version("quantus"),
         split=args.split,
         part=args.part,
         samples=_given(args.samples, default_samples),

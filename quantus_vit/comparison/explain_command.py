@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 
 __all__ = ["add_arguments", "run"]
@@ -42,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     from ..data.conventions import normalize_image
     from ..data.covid_qu_ex import read_gray
-    from ..quantus_plugin.versions import installed_version
     from .explanations import check_methods, explain_image
     from .figures import draw_overlay
     from .protocol import Protocol, file_digest
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint_digest=digest,
         image_size=config.image_size,
         features_in_step=1,
-        quantus=installed_version(),
+        quantus=version("quantus"),
         samples=1,
         sample_seed=args.seed,
         methods=(args.method,),

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ import numpy.typing as npt
 import quantus
 import torch
 
-from ..quantus_plugin.registry import available_methods
-from ..quantus_plugin.versions import own_method_names
+from .. import available_methods
 from .protocol import Protocol
 
 __all__ = ["RANDOM", "MapStore", "check_methods", "explain_image", "explainer_of"]
@@ -38,8 +38,7 @@ _SUITABLE = ("Saliency", "Gradient", "InputXGradient", "IntegratedGradients", "G
 
 def known_methods() -> list[str]:
     """Names that ``compare`` takes: this package's, the random baseline, and of Quantus' own some."""
-    own = own_method_names()
-    return [*available_methods(), RANDOM, *(name for name in _SUITABLE if name in own)]
+    return [*available_methods(), RANDOM, *(_SUITABLE if find_spec("captum") else ())]
 
 
 def check_methods(names: tuple[str, ...]) -> None:
