@@ -158,7 +158,7 @@ class ComparisonRun:
             if missing:
                 bar.set_postfix_str(method, refresh=False)
                 self._run_method(image, method, missing)
-            else:
+            elif not bar.disable:
                 bar.initial += 1  # nothing was computed: keep it out of the estimate of the time that is left
             bar.update()
 

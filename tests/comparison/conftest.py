@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from quantus_vit.quantus_plugin import register, register_method, unregister_method
+
+from quantus_vit import register, register_method, unregister_method
 
 from .toys import LinearModel, contribution
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quantus_vit.comparison.protocol import (
     Protocol,
     default_features_in_step,

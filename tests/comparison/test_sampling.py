@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quantus_vit.comparison.sampling import balanced_sample
 
 NAMES = ("COVID-19", "Non-COVID", "Normal")

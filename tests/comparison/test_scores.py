@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from quantus_vit.comparison.scores import CsvLog, Score
 
 ROW = Score('folder, "quoted"/x (1).png', 1, 2, 1, "TransformerLRP", "FaithfulnessEstimate[baseline=0.0]", 0.1 + 0.2)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from quantus_vit.comparison.scores import Score, TieBreak
 from quantus_vit.comparison.statistics import (
     TableRow,
@@ -21,7 +23,6 @@ from quantus_vit.comparison.statistics import (
     tie_spread,
     write_table,
 )
-from scipy import stats
 
 GENERATOR = np.random.default_rng(3)
 A, B = GENERATOR.normal(0.3, 0.2, 9), GENERATOR.normal(0.1, 0.2, 9)
@@ -97,7 +98,12 @@ def test_equal_methods_and_single_images_have_no_test() -> None:
 
 def test_correction_counts_every_pair_of_every_metric() -> None:
     rows = significance(
-        [row for metric in ("F", "G") for name, v in (("a", A), ("b", B), ("c", A * B)) for row in scores_of(name, v, metric)]
+        [
+            row
+            for metric in ("F", "G")
+            for name, v in (("a", A), ("b", B), ("c", A * B))
+            for row in scores_of(name, v, metric)
+        ]
     )
     assert [(row.metric, row.method_a, row.method_b) for row in rows] == [
         (metric, *pair) for metric in ("F", "G") for pair in (("a", "b"), ("a", "c"), ("b", "c"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from quantus_vit.comparison.protocol import Protocol
-from quantus_vit.quantus_plugin.versions import installed_version
 from torch import nn
+
+from quantus_vit.comparison.protocol import Protocol
 
 SIZE = 8
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
@@ -74,7 +75,7 @@ def protocol(**changes: Any) -> Protocol:
         checkpoint_digest="0" * 64,
         image_size=SIZE,
         features_in_step=8,
-        quantus=installed_version(),
+        quantus=version("quantus"),
         samples=6,
         methods=("Contribution", "Random"),
         tie_breaks=2,

@@ -1,0 +1,173 @@
+"""Calls of Quantus against values known by definition, or computed by a loop of our own."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantus_vit.comparison.metrics import METRICS, break_ties, build_scorers, score_map, ties_matter
+
+from .toys import SIZE, Images, LinearModel, contribution, protocol
+
+values_of_channels = pytest.mark.skipif(
+    tuple(map(int, version("quantus").split(".")[:2])) < (0, 6), reason="a feature of older versions is a pixel"
+)
+
+
+def scorer_of(name: str, **changes):
+    settings = protocol(metrics=(name.split("[")[0],), **changes)
+    return next(scorer for scorer in build_scorers(settings) if scorer.name == name), settings
+
+
+def exact_map(model: LinearModel, item, target: int) -> np.ndarray:
+    return contribution(model, item["image"][None], [target])[0]
+
+
+def test_faithfulness_of_the_exact_map_of_a_linear_model_is_one(model: LinearModel) -> None:
+    """Replacing values by 0 takes away exactly their contribution, so drops and sums are the same numbers."""
+    item = Images([1])[0]
+    # One map for all channels is exact where a pixel's contribution is spread over them evenly.
+    with torch.no_grad():
+        model.layer.weight.copy_(model.layer.weight.reshape(3, 3, -1).mean(1, keepdim=True).repeat(1, 3, 1).flatten(1))
+    scorer, settings = scorer_of("FaithfulnessEstimate")
+    assert score_map(scorer, exact_map(model, item, 2), item, 2, model, settings, "cpu") == pytest.approx([1.0])
+    opposite = score_map(scorer, -exact_map(model, item, 2), item, 2, model, settings, "cpu")
+    assert opposite == pytest.approx([-1.0])
+
+
+@values_of_channels
+@pytest.mark.parametrize("baseline", [0.0, 1.5])
+def test_faithfulness_by_a_loop(model: LinearModel, baseline: float) -> None:
+    item = Images([0])[0]
+    relevance = np.random.default_rng(0).normal(size=(1, SIZE, SIZE)).astype(np.float32)
+    scorer, settings = scorer_of("FaithfulnessEstimate", baselines=(baseline,), features_in_step=8)
+    (score,) = score_map(scorer, relevance, item, 1, model, settings, "cpu")
+    spread = np.repeat(relevance, 3, axis=0)
+    # Ordered by pixel, then by channel; a step of 8 values may end inside a pixel, in any order of its channels: a
+    # grey image and one baseline leave the model's weights as the only difference, so make them equal by averaging.
+    image = item["image"].numpy()
+    before = model(torch.as_tensor(image[None]))[0, 1].item()
+    sums, drops = [], []
+    order = np.argsort(-spread.reshape(3, -1), axis=None, kind="stable")
+    order = np.argsort(-spread.ravel())
+    for start in range(0, order.size, 8):
+        changed = image.copy().ravel()
+        changed[order[start : start + 8]] = baseline
+        drops.append(before - model(torch.as_tensor(changed.reshape(1, *image.shape)))[0, 1].item())
+        sums.append(spread.ravel()[order[start : start + 8]].sum())
+    assert score == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=0.15)
+
+
+def test_a_map_without_contrast_has_no_score(model: LinearModel) -> None:
+    item = Images([0])[0]
+    for name in ("FaithfulnessEstimate", "PixelFlipping", "RelevanceMassAccuracy[mask=lung]", "Sparseness"):
+        scorer, settings = scorer_of(name)
+        for constant in (0.0, 0.3, np.nan):
+            relevance = np.full((1, SIZE, SIZE), constant, dtype=np.float32)
+            assert np.isnan(score_map(scorer, relevance, item, 0, model, settings, "cpu")).all()
+
+
+def test_shares_of_positive_relevance_inside_the_masks(model: LinearModel) -> None:
+    item = Images([0])[0]
+    relevance = np.random.default_rng(1).normal(size=(1, SIZE, SIZE)).astype(np.float32)
+    for mask in ("lung", "infection"):
+        scorer, settings = scorer_of(f"RelevanceMassAccuracy[mask={mask}]")
+        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
+        inside, positive = item[f"{mask}_mask"].numpy(), relevance > 0
+        assert score == pytest.approx(relevance[inside & positive].sum() / relevance[positive].sum())
+        scorer, settings = scorer_of(f"RelevanceRankAccuracy[mask={mask}]")
+        top = np.argsort(-relevance.ravel())[: inside.sum()]
+        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
+        assert score == pytest.approx(inside.ravel()[top].mean())
+        scorer, settings = scorer_of(f"PointingGame[mask={mask}]")
+        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
+        assert score == float(inside.ravel()[relevance.argmax()])
+
+
+def test_masks_that_are_missing_or_empty_are_not_scored() -> None:
+    sick, healthy = Images([0, 2])[0], Images([0, 2])[1]
+    infection, _ = scorer_of("PointingGame[mask=infection]")
+    lung, _ = scorer_of("PointingGame[mask=lung]")
+    assert infection.applies_to(sick)
+    assert not infection.applies_to(healthy)
+    assert lung.applies_to(healthy)
+    assert not lung.applies_to(healthy | {"has_lung_mask": False})
+
+
+def test_sparseness_is_the_gini_index(model: LinearModel) -> None:
+    item = Images([0])[0]
+    relevance = np.random.default_rng(2).normal(size=(1, SIZE, SIZE)).astype(np.float32)
+    scorer, settings = scorer_of("Sparseness")
+    (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
+    x = np.abs(relevance.ravel().astype(np.float64))
+    gini = np.abs(x[:, None] - x[None]).sum() / (2 * x.size**2 * x.mean())
+    assert score == pytest.approx(gini, abs=1e-4)
+
+
+def test_sensitivity_asks_for_more_maps(model: LinearModel) -> None:
+    item = Images([0])[0]
+    scorer, settings = scorer_of("MaxSensitivity")
+    calls = []
+
+    def explain(model, inputs, targets, **kwargs):
+        calls.append(len(inputs))
+        return contribution(model, inputs, targets)
+
+    (score,) = score_map(scorer, exact_map(model, item, 0), item, 0, model, settings, "cpu", explain)
+    assert len(calls) == 5
+    assert score > 0
+
+
+def test_every_documented_metric_can_be_built_and_others_are_refused() -> None:
+    names = [scorer.name for scorer in build_scorers(protocol(metrics=tuple(METRICS), baselines=(0.0, "black")))]
+    assert len(set(names)) == len(names)
+    assert {name.split("[")[0] for name in names} == set(METRICS)
+    assert "FaithfulnessEstimate[baseline=black]" in names
+    with pytest.raises(ValueError, match="unknown metric 'Faith'; known are FaithfulnessEstimate, PixelFlipping"):
+        build_scorers(protocol(metrics=("Faith",)))
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=40), st.integers(0, 9))
+def test_breaking_ties_keeps_what_is_not_tied(numbers: list[int], seed: int) -> None:
+    relevance = np.array(numbers, dtype=np.float32).reshape(1, 1, -1)
+    copies = break_ties(relevance, 3, [seed])
+    assert copies.shape == (3, *relevance.shape)
+    np.testing.assert_allclose(copies, np.broadcast_to(relevance, copies.shape), atol=1e-6)
+    for copy in copies:
+        order = np.argsort(copy.ravel())
+        assert (np.diff(relevance.ravel()[order]) >= 0).all()
+        if any(numbers):
+            assert len(np.unique(copy)) == len(numbers)
+
+
+def test_orders_of_ties_differ_and_are_seeded() -> None:
+    relevance = np.repeat(np.array([0.0, 1.0], dtype=np.float32), 50).reshape(1, 10, 10)
+    first, second = break_ties(relevance, 2, [1])
+    assert (np.argsort(first.ravel()) != np.argsort(second.ravel())).any()
+    np.testing.assert_array_equal(break_ties(relevance, 2, [1]), [first, second])
+
+
+def test_superpixels_have_ties_that_matter_and_smooth_maps_have_not() -> None:
+    superpixels = np.arange(4.0).repeat(16).reshape(1, 8, 8)
+    noise = np.random.default_rng(0).random((1, 8, 8))
+    assert ties_matter(superpixels, features_in_step=8)
+    assert not ties_matter(superpixels, features_in_step=48)  # steps of just a superpixel
+    assert not ties_matter(noise, features_in_step=8)
+    assert not ties_matter(superpixels, features_in_step=192)  # one step holds all
+
+
+def test_scores_are_averaged_over_orders_only_where_ties_decide(model: LinearModel) -> None:
+    item = Images([0])[0]
+    scorer, settings = scorer_of("FaithfulnessEstimate", tie_breaks=4)
+    blocks = np.arange(4.0, dtype=np.float32).repeat(16).reshape(1, 8, 8)
+    scores = score_map(scorer, blocks, item, 0, model, settings, "cpu")
+    assert len(scores) == 4
+    assert len(set(scores)) > 1
+    assert scores == score_map(scorer, blocks, item, 0, model, settings, "cpu")
+    smooth = np.random.default_rng(0).random((1, SIZE, SIZE)).astype(np.float32)
+    assert len(score_map(scorer, smooth, item, 0, model, settings, "cpu")) == 1
