@@ -182,6 +182,11 @@ class _Patches:
 _patches = _Patches()
 
 
+def _check_chunk_size(chunk_size: Any) -> None:
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise ValueError(f"chunk_size must be a positive int or None for no chunks, got {chunk_size!r}.")
+
+
 @contextmanager
 def gradients_enabled(chunk_size: int | None = DEFAULT_CHUNK_SIZE) -> Iterator[None]:
     """Let Quantus' metrics compute gradients in this block, whatever the caller's own grad mode.
@@ -201,8 +206,7 @@ def gradients_enabled(chunk_size: int | None = DEFAULT_CHUNK_SIZE) -> Iterator[N
     ValueError
         ``chunk_size`` is not a positive number.
     """
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise ValueError(f"chunk_size must be a positive int or None for no chunks, got {chunk_size!r}.")
+    _check_chunk_size(chunk_size)
     _patches.acquire()
     token = _settings.set(_Settings(chunk_size))
     try:
@@ -236,6 +240,7 @@ class GradientEnabled:
     def __init__(self, metric: Callable[..., Any], chunk_size: int | None = DEFAULT_CHUNK_SIZE) -> None:
         if isinstance(metric, type) or not callable(metric):
             raise TypeError(f"GradientEnabled wraps an instance of a metric, got {metric!r}.")
+        _check_chunk_size(chunk_size)
         object.__setattr__(self, "_metric", metric)
         object.__setattr__(self, "_chunk_size", chunk_size)
 

@@ -19,7 +19,6 @@ from . import explainers, versions
 from .registry import REGISTRY, discover
 
 _PATCHED = "get_explanation"
-_lock = threading.RLock()
 
 
 class Dispatcher:
@@ -27,16 +26,16 @@ class Dispatcher:
 
     Attributes
     ----------
+    explain
+        ``quantus.explain``.
     original
-        Quantus' own function.
-    added_names
-        The names that were put into Quantus' lists of methods.
+        What it called before.
     """
 
-    def __init__(self, original: Callable[..., Any]) -> None:
+    def __init__(self, explain: Callable[..., Any], original: Callable[..., Any]) -> None:
         functools.update_wrapper(self, original)
+        self.explain = explain
         self.original = original
-        self.added_names: set[str] = set()
         self._active = False
         self._undo: list[Callable[[], None]] = []
 
@@ -56,8 +55,9 @@ class Dispatcher:
             _refuse_what_quantus_would_ignore(method, on_zennit_route)
         return self.original(model, inputs, targets, **kwargs)
 
-    def install(self, explain: Callable[..., Any]) -> None:
+    def install(self) -> None:
         """Put ourselves into the globals of ``explain`` and the names into Quantus' lists."""
+        explain = self.explain
         namespace = explain.__globals__
         namespace[_PATCHED] = self
         self._undo.append(functools.partial(self._give_back, namespace))
@@ -79,7 +79,7 @@ class Dispatcher:
     def remove(self) -> None:
         """Leave Quantus as it was."""
         self._active = False
-        self._drop(self.added_names)
+        self._drop(REGISTRY.added_to_quantus)
         while self._undo:
             self._undo.pop()()
 
@@ -88,11 +88,11 @@ class Dispatcher:
         if not self._active:
             return
         wanted = REGISTRY.names()
-        self._drop(self.added_names - set(wanted))
+        self._drop(REGISTRY.added_to_quantus - set(wanted))
         for names in versions.name_lists():
             for name in wanted:
                 if name not in names:
-                    self.added_names.add(name)
+                    REGISTRY.added_to_quantus.add(name)
                     if isinstance(names, set):
                         names.add(name)
                     else:
@@ -102,7 +102,7 @@ class Dispatcher:
         for names in versions.name_lists():
             for name in unwanted & set(names):
                 names.remove(name)
-        self.added_names = self.added_names - unwanted
+        REGISTRY.added_to_quantus = REGISTRY.added_to_quantus - unwanted
 
     def _give_back(self, namespace: dict[str, Any]) -> None:
         # Where somebody has patched over us meanwhile, theirs stays, and we hand everything on.
@@ -128,22 +128,21 @@ def _refuse_what_quantus_would_ignore(method: Any, on_zennit_route: bool) -> Non
     warnings.warn(message, stacklevel=4)
 
 
-def _current() -> Dispatcher | None:
-    found = versions.explain_function().__globals__.get(_PATCHED)
-    return found if isinstance(found, Dispatcher) else None
+class _Plugin:
+    """The one dispatcher that is in Quantus, if any."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.dispatcher: Dispatcher | None = None
+
+    def update_lists(self) -> None:
+        with self.lock:
+            if self.dispatcher is not None:
+                self.dispatcher.update_lists()
 
 
-def _update_lists() -> None:
-    with _lock:
-        try:
-            current = _current()
-        except ImportError:
-            return
-        if current is not None:
-            current.update_lists()
-
-
-REGISTRY.watch(_update_lists)
+_plugin = _Plugin()
+REGISTRY.watch(_plugin.update_lists)
 
 
 def register() -> None:
@@ -156,10 +155,12 @@ def register() -> None:
     ImportError
         Quantus cannot be imported, or has no place for methods any more; the message says what would help.
     """
-    with _lock:
+    with _plugin.lock:
         explain = versions.explain_function()
-        if _current() is not None:
-            return
+        if _plugin.dispatcher is not None:
+            if _plugin.dispatcher.explain is explain:
+                return
+            unregister()  # Quantus was reloaded.
         original = explain.__globals__.get(_PATCHED)
         if original is None:
             raise ImportError(
@@ -167,21 +168,21 @@ def register() -> None:
                 f"install quantus=={versions.NEWEST_TESTED}, or use the classes of quantus_vit directly."
             )
         discover()
-        Dispatcher(original).install(explain)
+        _plugin.dispatcher = Dispatcher(explain, original)
+        _plugin.dispatcher.install()
 
 
 def unregister() -> None:
     """Take the methods out of Quantus and leave it exactly as it was; calling it again changes nothing."""
-    with _lock:
-        current = _current()
-        if current is not None:
-            current.remove()
+    with _plugin.lock:
+        if _plugin.dispatcher is not None:
+            _plugin.dispatcher.remove()
+            _plugin.dispatcher = None
 
 
 def is_registered() -> bool:
     """Whether ``quantus.explain`` knows the methods now."""
-    with _lock:
-        return _current() is not None
+    return _plugin.dispatcher is not None
 
 
 def register_on_import() -> None:

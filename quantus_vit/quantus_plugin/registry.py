@@ -30,9 +30,16 @@ _BUILT_IN = {
 
 
 class MethodRegistry:
-    """Names and their explainers, in the order in which they came."""
+    """Names and their explainers, in the order in which they came.
+
+    Attributes
+    ----------
+    added_to_quantus
+        The names that stand in Quantus' own lists because they are here; the other names there are Quantus' own.
+    """
 
     def __init__(self, entries: dict[str, EntryPoint]) -> None:
+        self.added_to_quantus: set[str] = set()
         self._entries: dict[str, Explainer | EntryPoint] = dict(entries)
         self._lock = threading.RLock()
         self._watchers: list[Callable[[], None]] = []
@@ -141,7 +148,7 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
     TypeError
         ``explainer`` is none of the three.
     """
-    REGISTRY.add(name, explainer, overwrite, versions.own_method_names())
+    REGISTRY.add(name, explainer, overwrite, versions.method_names() - REGISTRY.added_to_quantus)
 
 
 def unregister_method(name: str) -> None:
@@ -162,4 +169,6 @@ def available_methods() -> list[str]:
 
 def discover() -> None:
     """Enter the methods that installed packages offer through the entry point group ``quantus_vit.methods``."""
-    REGISTRY.load_entry_points(entry_points(group=ENTRY_POINT_GROUP), versions.own_method_names())
+    REGISTRY.load_entry_points(
+        entry_points(group=ENTRY_POINT_GROUP), versions.method_names() - REGISTRY.added_to_quantus
+    )

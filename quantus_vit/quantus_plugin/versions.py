@@ -91,15 +91,14 @@ def name_lists() -> list[MutableSequence[str] | set[str]]:
     return [names for names in candidates if isinstance(names, (list, set))]
 
 
-def own_method_names() -> frozenset[str]:
-    """Return the names that Quantus itself understands; empty when Quantus cannot be imported."""
+def method_names() -> frozenset[str]:
+    """Return the names in Quantus' lists and their deprecated forms; empty when Quantus cannot be imported."""
     try:
-        explain = explain_function()
+        import_quantus()
     except ImportError:
         return frozenset()
     constants = importlib.import_module("quantus.helpers.constants")
-    added = getattr(explain.__globals__.get("get_explanation"), "added_names", ())
-    names = {name for listed in name_lists() for name in listed} - set(added)
+    names = {name for listed in name_lists() for name in listed}
     return frozenset(names | set(getattr(constants, "DEPRECATED_XAI_METHODS_CAPTUM", {})))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
@@ -33,8 +34,7 @@ def test_our_methods_give_float32_maps(name, plain, batch, explain):
 
 
 def test_limecxr(plain, batch, explain):
-    pytest.importorskip("lime")
-    pytest.importorskip("skimage")
+    pytest.importorskip("lime.lime_image")
     x, y, _ = batch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # A tiny random model fits badly.
@@ -44,7 +44,11 @@ def test_limecxr(plain, batch, explain):
 
 
 def test_limecxr_without_lime_says_what_to_install(plain, batch, explain):
-    if versions.installed("lime"):
+    try:
+        import lime.lime_image  # noqa: F401
+    except ImportError:
+        pass
+    else:
         pytest.skip("lime is installed")
     with pytest.raises(ImportError, match="lime"):
         explain(plain, batch[0], batch[1], method="LimeCXR")
@@ -53,8 +57,12 @@ def test_limecxr_without_lime_says_what_to_install(plain, batch, explain):
 def test_tensors_lists_and_ints_as_input(plain, batch, explain, method):
     x, y, _ = batch
     expected = explain(plain, x, y, method=method)
-    np.testing.assert_allclose(explain(plain, torch.as_tensor(x), torch.as_tensor(y), method=method), expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(explain(plain, x.astype(np.float64), list(y), method=method), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        explain(plain, torch.as_tensor(x), torch.as_tensor(y), method=method), expected, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        explain(plain, x.astype(np.float64), list(y), method=method), expected, rtol=1e-5, atol=1e-6
+    )
     np.testing.assert_allclose(explain(plain, x[:1], int(y[0]), method=method), expected[:1], rtol=1e-5, atol=1e-6)
 
 
@@ -73,7 +81,9 @@ def test_channel_last(plain, batch, explain, method):
     expected = explain(plain, x, y, method=method)
     last = np.moveaxis(x, 1, -1)
     np.testing.assert_allclose(explain(plain, last, y, method=method), expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(explain(plain, torch.as_tensor(last), y, method=method, channel_first=False), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        explain(plain, torch.as_tensor(last), y, method=method, channel_first=False), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_reduction_follows_quantus(plain, batch, explain, method):
@@ -105,7 +115,7 @@ def test_softmax_follows_quantus(batch, explain, method):
     if not versions.installed("captum") or not versions.removes_softmax():
         pytest.skip("without Captum, or in a version that ignores softmax")
     x, y, _ = batch
-    model = toy_vit(hooked=False, last_softmax=True)
+    model = torch.nn.Sequential(toy_vit(hooked=False), torch.nn.Softmax(dim=-1))
     for softmax in (True, False):
         theirs = explain(model, x, y, method="InputXGradient", softmax=softmax)
         np.testing.assert_allclose(explain(model, x, y, method=method, softmax=softmax), theirs, rtol=1e-4, atol=1e-6)
@@ -138,7 +148,7 @@ def test_wrong_options(plain, batch, explain, method):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="Using quantus 'explain'")  # Quantus' own, where only zennit is.
         explain(plain, x, y, method=method, window=(1, 4, 4), n_steps=3)  # for other methods of one evaluate()
-    with pytest.raises(TypeError, match="torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"torch\.nn\.Module"):
         explain("model", x, y, method=method)
     with pytest.raises(ValueError, match="out of range"):
         explain(plain, x, np.array([0, 1, 3]), method="TransformerLRP")
@@ -150,7 +160,9 @@ def test_inside_the_callers_grad_mode(mode, plain, batch, explain, method):
     expected = explain(plain, x, y, method=method)
     with mode():
         np.testing.assert_allclose(explain(plain, x, y, method=method), expected, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(explain(plain, torch.as_tensor(x.copy()), y, method=method), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            explain(plain, torch.as_tensor(x.copy()), y, method=method), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_the_users_tensor_is_left_alone(plain, batch, explain, method):
@@ -203,7 +215,7 @@ def test_inside_metrics(plain, batch, explain):
     for metric in (
         quantus.FaithfulnessEstimate(features_in_step=32, perturb_baseline="black", disable_warnings=True),
         quantus.MaxSensitivity(nr_samples=2, disable_warnings=True),
-        quantus.RandomLogit(num_classes=3, disable_warnings=True),
+        quantus.LocalLipschitzEstimate(nr_samples=2, disable_warnings=True),
     ):
         scores = metric(
             model=plain,
@@ -230,6 +242,8 @@ def test_a_metric_gets_what_a_hand_written_explain_func_gives(plain, batch, expl
 
 def test_in_evaluate(plain, batch, explain, method):
     x, y, _ = batch
+    # Older versions hand 'explain_func' to the metrics only when it is among the arguments of their call.
+    old = inspect.signature(quantus.evaluate).parameters["call_kwargs"].kind is inspect.Parameter.VAR_KEYWORD
     results = quantus.evaluate(
         metrics={
             "estimate": quantus.FaithfulnessEstimate(
@@ -243,10 +257,12 @@ def test_in_evaluate(plain, batch, explain, method):
         y_batch=y,
         agg_func=np.mean,
         explain_func_kwargs={"window": (1, 4, 4)},
+        **({"explain_func": explain} if old else {}),
     )
     for name in ("TransformerLRP", method):
-        assert np.isfinite(results[name]["estimate"])
-        assert np.isfinite(results[name]["sensitivity"])
+        for score in results[name].values():
+            # 0.4 and 0.5 nest by the name of the arguments' set.
+            assert np.isfinite(list(score.values()) if isinstance(score, dict) else score).all()
 
 
 def test_a_class_of_captum_can_be_registered(plain, batch, explain):
@@ -257,9 +273,7 @@ def test_a_class_of_captum_can_be_registered(plain, batch, explain):
         maps = explain(plain, x, y, method="MyIG", n_steps=4)
     finally:
         quantus_vit.unregister_method("MyIG")
-    direct = captum_attr.IntegratedGradients(plain).attribute(
-        torch.as_tensor(x), target=torch.as_tensor(y), n_steps=4
-    )
+    direct = captum_attr.IntegratedGradients(plain).attribute(torch.as_tensor(x), target=torch.as_tensor(y), n_steps=4)
     np.testing.assert_allclose(maps, direct.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
 
 

@@ -1,0 +1,362 @@
+"""Metrics on a model whose forward needs gradients: the scores of the same weights without hooks."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import random
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import quantus
+import torch
+
+from quantus_vit import GradientEnabled, gradients_enabled
+from quantus_vit.quantus_plugin import versions
+
+from .metric_cases import SMALL
+from .toy import ToyViT, input_times_gradient, toy_batch, toy_vit
+
+PyTorchModel = versions.pytorch_model_class()
+NEWEST = versions.installed_version() == versions.NEWEST_TESTED
+BROKEN_IN_QUANTUS = {
+    "IROF": "Quantus 0.6.0 makes a mask of one channel for an image of three (and uses np.trapz, gone in NumPy 2.4)",
+    "ROAD": "Quantus 0.6.0 indexes pixels with the indices of values of all channels",
+}
+WITHOUT_PREDICTION = {
+    "LocalLipschitzEstimate", "MaxSensitivity", "AvgSensitivity", "PointingGame", "TopKIntersection",
+    "RelevanceMassAccuracy", "RelevanceRankAccuracy", "AttributionLocalisation", "AUC", "Focus", "Sparseness",
+    "Complexity", "EffectiveComplexity", "RandomLogit",
+}  # fmt: skip
+NAMES = {"MPRT": "ModelParameterRandomisation"}  # as older versions call it
+
+
+def make(name: str, **options: Any) -> Any:
+    cls = getattr(quantus, name, None) or getattr(quantus, NAMES.get(name, name), None)
+    if cls is None:
+        pytest.skip(f"Quantus {versions.installed_version()} has no {name}")
+    return cls(**{**SMALL[name], "disable_warnings": True, **options})
+
+
+def evaluate(metric: Any, model: torch.nn.Module, **options: Any) -> Any:
+    """Call a metric with everything that any metric asks for, from the same random state every time."""
+    np.random.seed(0)
+    random.seed(0)
+    torch.manual_seed(0)
+    x, y, s = toy_batch()
+    arguments: dict[str, Any] = {
+        "model": model, "x_batch": x, "y_batch": y, "a_batch": None, "s_batch": s,
+        "explain_func": input_times_gradient, "explain_func_kwargs": {},
+    }  # fmt: skip
+    if isinstance(metric, quantus.Focus):
+        quarters = [(1, 1, 0, 0), (0, 0, 1, 1), (1, 0, 1, 0)]
+        names = inspect.signature(quantus.Focus.__call__).parameters
+        arguments["p_batch" if "p_batch" in names else "custom_batch"] = quarters
+    return metric(**{**arguments, **options})
+
+
+def assert_same(first: Any, second: Any) -> None:
+    """Compare scores: numbers, arrays, and lists and dicts of them."""
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same(first[key], second[key])
+    elif isinstance(first, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in first):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_same(one, other)
+    else:
+        np.testing.assert_allclose(
+            np.asarray(first, dtype=float), np.asarray(second, dtype=float), rtol=1e-4, atol=1e-6, equal_nan=True
+        )
+
+
+def cases() -> list[Any]:
+    strict = {name: pytest.mark.xfail(strict=True, reason=reason) for name, reason in BROKEN_IN_QUANTUS.items()}
+    return [pytest.param(name, marks=[strict[name]] if NEWEST and name in strict else []) for name in SMALL]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_same_scores_as_without_hooks(name):
+    try:
+        expected = evaluate(make(name), toy_vit(hooked=False))
+    except Exception as error:
+        if NEWEST:
+            raise
+        pytest.skip(f"Quantus {versions.installed_version()} fails on any model: {type(error).__name__}: {error}")
+    assert_same(evaluate(GradientEnabled(make(name)), toy_vit(hooked=True)), expected)
+    frozen = toy_vit(hooked=True).requires_grad_(False)
+    assert_same(evaluate(GradientEnabled(make(name), chunk_size=1), frozen), expected)
+
+
+@pytest.mark.xfail(NEWEST, strict=True, reason="Quantus 0.6.0 steps over values of all channels, but indexes pixels")
+def test_non_sensitivity_in_steps():
+    expected = evaluate(make("NonSensitivity", features_in_step=16), toy_vit(hooked=False))
+    assert_same(evaluate(GradientEnabled(make("NonSensitivity", features_in_step=16)), toy_vit(hooked=True)), expected)
+
+
+@pytest.mark.skipif(not NEWEST, reason="a census of the newest version")
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - BROKEN_IN_QUANTUS.keys()))
+def test_which_metrics_need_the_wrapper(name):
+    model = toy_vit(hooked=True)
+    if name in WITHOUT_PREDICTION:
+        evaluate(make(name), model)
+        return
+    with pytest.raises(RuntimeError, match=r"cannot register a hook|deepcopy protocol"):
+        evaluate(make(name), model)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_inside_the_callers_grad_mode(mode):
+    expected = evaluate(make("FaithfulnessEstimate"), toy_vit(hooked=False))
+    model = toy_vit(hooked=True)
+    with mode():
+        assert_same(evaluate(GradientEnabled(make("FaithfulnessEstimate")), model), expected)
+        assert not torch.is_grad_enabled()
+
+
+def test_a_model_without_hooks_that_an_explainer_left_graph_tensors_on():
+    def explain_and_keep(model: ToyViT, inputs: np.ndarray, targets: np.ndarray, **kwargs: Any) -> np.ndarray:
+        model.kept = [model(torch.as_tensor(inputs))]
+        return input_times_gradient(model, inputs, targets)
+
+    name = "MPRT"
+    expected = evaluate(make(name), toy_vit(hooked=False))
+    model = toy_vit(hooked=False)
+    model.kept = [model(torch.zeros(1, 3, 16, 16))]
+    with pytest.raises(RuntimeError, match="deepcopy protocol"):
+        evaluate(make(name), model, explain_func=explain_and_keep)
+    model.kept = [model(torch.zeros(1, 3, 16, 16))]
+    kept = model.kept[0]
+    assert_same(evaluate(GradientEnabled(make(name)), model, explain_func=explain_and_keep), expected)
+    assert kept.requires_grad  # The copy was detached, not the original.
+
+
+def test_softmax_and_its_removal():
+    for last_softmax in (False, True):
+        for softmax in (False, True):
+            try:
+                plain = toy_vit(hooked=False, last_softmax=last_softmax)
+                expected = evaluate(make("FaithfulnessEstimate"), plain, softmax=softmax)
+            except Exception as error:
+                if NEWEST:
+                    raise
+                pytest.skip(f"Quantus {versions.installed_version()}: {type(error).__name__}: {error}")
+            hooked = toy_vit(hooked=True, last_softmax=last_softmax)
+            hooked(torch.zeros(1, 3, 16, 16))  # Something of a graph is on it when the copy without softmax is made.
+            assert_same(evaluate(GradientEnabled(make("FaithfulnessEstimate")), hooked, softmax=softmax), expected)
+
+
+def methods() -> dict[str, Any]:
+    return dict(vars(PyTorchModel))
+
+
+def test_quantus_is_as_before_after_use_and_after_exceptions():
+    before = methods()
+    with gradients_enabled():
+        assert methods() != before
+        with gradients_enabled(chunk_size=1):
+            pass
+        assert methods() != before
+    assert methods() == before
+    with pytest.raises(ZeroDivisionError), gradients_enabled():
+        raise ZeroDivisionError
+    assert methods() == before
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the metric says to a wrong model
+        GradientEnabled(make("FaithfulnessEstimate"))("model", *toy_batch()[:2])
+    assert methods() == before
+    with pytest.raises(RuntimeError, match="hook"):
+        evaluate(make("FaithfulnessEstimate"), toy_vit(hooked=True))
+
+
+def test_the_model_is_as_before():
+    model = toy_vit(hooked=True)
+    model.blocks[0].train()  # Someone's dropout at test time; the root is in evaluation mode.
+    weights = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    hooks = [
+        (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
+        for module in model.modules()
+    ]
+    for name in ("FaithfulnessEstimate", "MPRT", "RelativeRepresentationStability"):
+        if hasattr(quantus, name):
+            evaluate(GradientEnabled(make(name)), model, explain_func=input_times_gradient)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, weights[key])
+    assert [module.training for module in model.modules()] == modes
+    assert hooks == [
+        (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
+        for module in model.modules()
+    ]
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def test_training_mode_comes_back():
+    model = toy_vit(hooked=True).train()
+
+    def explain_in_eval(model: ToyViT, inputs: np.ndarray, targets: np.ndarray, **kwargs: Any) -> np.ndarray:
+        return input_times_gradient(model.eval(), inputs, targets)  # As quantus.explain does.
+
+    evaluate(GradientEnabled(make("Sparseness")), model, explain_func=explain_in_eval)
+    assert all(module.training for module in model.modules())
+
+
+def test_two_threads_do_not_disturb_each_other():
+    model = PyTorchModel(toy_vit(hooked=True), channel_first=True)
+    x = toy_batch()[0]
+    inside, done = threading.Event(), threading.Event()
+    outcome: dict[str, Any] = {}
+
+    def with_gradients() -> None:
+        with gradients_enabled():
+            inside.set()
+            done.wait(20)
+            outcome["with"] = model.predict(x)
+
+    thread = threading.Thread(target=with_gradients)
+    thread.start()
+    assert inside.wait(20)
+    try:
+        with pytest.raises(RuntimeError, match="hook"):
+            model.predict(x)
+    finally:
+        done.set()
+        thread.join()
+    assert outcome["with"].shape == (3, 3)
+    with pytest.raises(RuntimeError, match="hook"):
+        model.predict(x)
+
+
+def test_many_threads_at_once():
+    before = methods()
+    expected = evaluate(make("FaithfulnessEstimate"), toy_vit(hooked=False))
+    scores: list[Any] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        x, y, _ = toy_batch()
+        metric = GradientEnabled(make("FaithfulnessEstimate"))
+        barrier.wait(20)
+        scores.append(metric(toy_vit(hooked=True), x, y, None, None, explain_func=input_times_gradient))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(scores) == 4
+    for score in scores:
+        assert_same(score, expected)
+    assert methods() == before
+
+
+@pytest.mark.parametrize(("chunk_size", "largest"), [(1, 1), (4, 4), (8, 8), (None, 10)])
+def test_prediction_goes_in_chunks(chunk_size, largest):
+    sizes = []
+    model = toy_vit(hooked=True)
+    model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    x = toy_batch(10)[0]
+    wrapped = PyTorchModel(model, channel_first=True)
+    with gradients_enabled(chunk_size):
+        predicted = wrapped.predict(x)
+    assert max(sizes) == largest
+    assert sum(sizes) == 10
+    expected = PyTorchModel(toy_vit(hooked=False), channel_first=True).predict(x)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5, atol=1e-6)
+    assert predicted.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("wrong", [0, -3, 2.5, "8"])
+def test_wrong_chunk_sizes(wrong):
+    with pytest.raises(ValueError, match="chunk_size"), gradients_enabled(wrong):
+        pass
+    with pytest.raises(ValueError, match="chunk_size"):
+        GradientEnabled(make("Sparseness"), chunk_size=wrong)
+
+
+def test_a_model_may_write_into_its_input():
+    class Writer(ToyViT):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.mul_(2.0))
+
+    torch.manual_seed(0)
+    model = Writer(hooked=True).eval()
+    x = toy_batch()[0]
+    before = x.copy()
+    with gradients_enabled():
+        PyTorchModel(model, channel_first=True).predict(x)
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.skipif(not hasattr(PyTorchModel, "get_hidden_representations"), reason="not in this version")
+@pytest.mark.parametrize(
+    "selection",
+    [{}, {"layer_names": ["norm", "blocks.0.mlp.0"]}, {"layer_indices": [3, -2]}, {"layer_indices": [0, 4]}],
+)
+def test_hidden_representations_are_those_of_quantus(selection):
+    x = toy_batch(5)[0]
+    expected = PyTorchModel(toy_vit(hooked=False), channel_first=True).get_hidden_representations(x, **selection)
+    model = toy_vit(hooked=True)
+    wrapped = PyTorchModel(model, channel_first=True)
+    with gradients_enabled(chunk_size=2):
+        np.testing.assert_allclose(wrapped.get_hidden_representations(x, **selection), expected, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match="No hidden representations"):
+            wrapped.get_hidden_representations(x, ["no such layer"])
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_it_looks_like_the_metric(monkeypatch):
+    import matplotlib.pyplot
+
+    bare = make("FaithfulnessEstimate")
+    metric = GradientEnabled(bare)
+    assert isinstance(metric, quantus.FaithfulnessEstimate)
+    assert repr(metric) == f"GradientEnabled({bare!r})"
+    assert metric.features_in_step == bare.features_in_step
+    metric.features_in_step = 64
+    assert bare.features_in_step == 64
+    assert (
+        metric.get_params == bare.get_params
+        if isinstance(bare.get_params, dict)
+        else metric.get_params() == bare.get_params()
+    )
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = metric.no_such
+    scores = evaluate(metric, toy_vit(hooked=True))
+    recorded = "evaluation_scores" if hasattr(bare, "evaluation_scores") else "last_results"
+    assert_same(getattr(metric, recorded), scores)
+    shown = []
+    monkeypatch.setattr(matplotlib.pyplot, "show", lambda: shown.append(1))
+    metric.plot(plot_func=lambda: shown.append(2), show=True)
+    assert shown == [2, 1]
+    with pytest.raises(TypeError, match="instance of a metric"):
+        GradientEnabled(quantus.FaithfulnessEstimate)
+
+
+def test_copies_and_pickles():
+    metric = GradientEnabled(make("Sparseness"), chunk_size=3)
+    for twin in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))):
+        assert type(twin) is GradientEnabled
+        assert repr(twin).startswith("GradientEnabled(")
+        evaluate(twin, toy_vit(hooked=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_in_evaluate(explain, method):
+    x, y, _ = toy_batch()
+
+    def table(hooked: bool, wrap: Any) -> dict[str, Any]:
+        return quantus.evaluate(
+            metrics={"estimate": wrap(make("FaithfulnessEstimate")), "sparseness": wrap(make("Sparseness"))},
+            xai_methods={method: explain},
+            model=toy_vit(hooked),
+            x_batch=x,
+            y_batch=y,
+            explain_func_kwargs={},
+        )
+
+    assert_same(table(True, GradientEnabled), table(False, lambda metric: metric))
