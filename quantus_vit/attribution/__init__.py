@@ -1,4 +1,4 @@
-"""Attribution methods with Captum's interface: one class a method, ``Class(model, **options).attribute(inputs, target)``."""
+"""Attribution methods with Captum's interface: ``Class(model, **options).attribute(inputs, target)``."""
 
 from __future__ import annotations
 

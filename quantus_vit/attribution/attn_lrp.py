@@ -12,8 +12,8 @@ from .base import AttributionMethod, Target, check_inputs, one_hot, resolve_targ
 class AttnLRP(AttributionMethod):
     """Signed relevance of every input value for the target's logit.
 
-    Serves any model whose operations have rules, windowed and pyramid transformers included. The defaults are the recipe
-    that the authors' library (LXT) recommends for Vision Transformers: gamma rules and CP-LRP inside attention.
+    Serves any model whose operations have rules, windowed and pyramid transformers included. The defaults are the
+    recipe that the authors' library (LXT) recommends for Vision Transformers: gamma rules and CP-LRP inside attention.
 
     Parameters
     ----------

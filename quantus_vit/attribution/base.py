@@ -32,15 +32,14 @@ else:
             def __init__(self, forward_func: Any) -> None:
                 self.forward_func = forward_func
 
-            def has_convergence_delta(self) -> bool:
-                return False
-
             @property
             def multiplies_by_inputs(self) -> bool:
+                """Whether attributions are scaled by the input."""
                 return False
 
             @classmethod
             def get_name(cls) -> str:
+                """Name of the method."""
                 return cls.__name__
 
 

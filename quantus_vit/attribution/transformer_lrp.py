@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance import chefer, trace
-from ..relevance.passes import Attention, Trace
+from ..relevance.passes import Attention, Start, Trace
 from .base import AttributionMethod, Target, check_inputs, one_hot, resolve_target
 from .tokens import check_interpolation, rollout_row, square_maps, to_image, token_grid
 
@@ -26,9 +26,9 @@ class TransformerLRP(AttributionMethod):
         A Vision Transformer with one global token grid (timm, torchvision, Hugging Face, your own), in evaluation mode.
         It is not changed; parameters may be frozen.
     variant : str
-        As in the authors' code: ``"transformer_attribution"`` (the method), ``"rollout"`` (relevance without gradients),
-        ``"last_layer"`` and ``"second_layer"`` ((G * R)+ of one layer), ``"last_layer_attn"`` (attention weights of the
-        last layer), ``"full"`` (relevance propagated to the pixels, no rollout).
+        As in the authors' code: ``"transformer_attribution"`` (the method), ``"rollout"`` (relevance without
+        gradients), ``"last_layer"`` and ``"second_layer"`` ((G * R)+ of one layer), ``"last_layer_attn"`` (attention
+        weights of the last layer), ``"full"`` (relevance propagated to the pixels, no rollout).
     start_layer : int
         First attention layer of the rollout (``transformer_attribution`` and ``rollout``).
     interpolate : {"bilinear", "bicubic", "nearest", None}
@@ -99,7 +99,7 @@ class TransformerLRP(AttributionMethod):
         return torch.stack(maps, 1)
 
     def _trace(self, inputs: Tensor) -> Trace:
-        start = "input" if self.variant == "full" else "attention"
+        start: Start = "input" if self.variant == "full" else "attention"
         first = {"transformer_attribution": self.start_layer, "rollout": self.start_layer, "second_layer": 1}
         traced = trace(
             self.model,
@@ -135,11 +135,10 @@ class TransformerLRP(AttributionMethod):
         if self.variant != "rollout":
             traced.gradient(seed, keep=True)
         maps: dict[int, Tensor] = {}
-        gradient = self.variant != "rollout"
 
         def consume(layer: Attention) -> None:
             assert layer.relevance is not None
-            weighted = layer.relevance * layer.gradient if gradient else layer.relevance
+            weighted = layer.relevance if layer.gradient is None else layer.relevance * layer.gradient
             maps[layer.index] = weighted.clamp(min=0).mean(1)
             layer.relevance = layer.gradient = None
 

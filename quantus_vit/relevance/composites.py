@@ -8,7 +8,21 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
-from .rules import Box, Constant, Epsilon, FrozenDeviation, Gamma, Pass, Rule, Shares, Taylor, Uniform, Values, ZPlus
+from .rules import (
+    Box,
+    Constant,
+    Epsilon,
+    FrozenDeviation,
+    Gamma,
+    Pass,
+    PassCopied,
+    Rule,
+    Shares,
+    Taylor,
+    Uniform,
+    Values,
+    ZPlus,
+)
 
 Currency = Literal["relevance", "multiplier"]
 
@@ -93,7 +107,7 @@ def chefer() -> Composite:
             "matmul": Uniform(1e-9),
             "attention": Uniform(1e-9),
             "softmax": Pass(),
-            "normalisation": Pass(),
+            "normalisation": PassCopied(),
             "activation": Pass(),
             "add": Shares(),
             "scale": Pass(),
@@ -109,8 +123,8 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
     Parameters
     ----------
     conv_gamma, linear_gamma : float
-        Gamma of convolutions and of linear layers; 0 is LRP-epsilon with epsilon 1e-6. In- and out-projections of ``nn.MultiheadAttention`` get
-        LRP-0, as there.
+        Gamma of convolutions and of linear layers; 0 is LRP-epsilon with epsilon 1e-6. In- and out-projections of
+        ``nn.MultiheadAttention`` get LRP-0, as there.
     attention_rule : {"cp", "attnlrp"}
         ``"cp"``: relevance goes through the values only (Ali et al. 2022); ``"attnlrp"``: through softmax and both
         products.

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import operations as ops
+from .rules import Taylor
 
 if TYPE_CHECKING:
     from .interception import Interception
@@ -49,7 +50,7 @@ def linear(mode: Interception, func: Any, input: Tensor, weight: Tensor, bias: T
 
 
 def affine_map(mode: Interception, cls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x W^T + b for a traced x; a weight that is itself traced makes it a matrix product."""
+    """X W^T + b for a traced x; a weight that is itself traced makes it a matrix product."""
     x, w, b = mode.constant((x, weight, bias))
     x, w, b = autocast((x, w, b))
     if traced(w, b):
@@ -59,7 +60,9 @@ def affine_map(mode: Interception, cls: Any, x: Tensor, weight: Tensor, bias: Te
 
 
 @handles((torch, "addmm"))
-def addmm(mode: Interception, func: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Any:
+def addmm(
+    mode: Interception, func: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Any:
     if beta != 1 or alpha != 1 or traced(mode.constant(input)) or traced(mode.constant(mat2)):
         return mode.run(func, input, mat1, mat2, beta=beta, alpha=alpha)
     return affine_map(mode, ops.Linear, mat1, mode.constant(mat2).t(), input)
@@ -114,7 +117,7 @@ def matmul(mode: Interception, func: Any, input: Tensor, other: Tensor) -> Tenso
     if operation is None:
         if record is None:
             return torch.matmul(a, b)
-        operation = ops.Product(GRADIENT, mode.direction, record.site)
+        operation = ops.Product(Taylor(), mode.direction, record.site)
     if record is not None:
         operation.record = lambda op, message: record.receive(op.direction, message, op.inputs[0])
     return operation(a, b)  # type: ignore[no-any-return]
@@ -146,13 +149,17 @@ def einsum(mode: Interception, func: Any, equation: Any, *operands: Any) -> Any:
     if traced(a) and traced(b):
         operation = mode.operation(ops.Contraction, lambda x, y: torch.einsum(equation, x, y))
         return func(equation, a, b) if operation is None else operation(a, b)
-    active, function = (a, lambda x: torch.einsum(equation, x, b)) if traced(a) else (b, lambda y: torch.einsum(equation, a, y))
+    active, function = (
+        (a, lambda x: torch.einsum(equation, x, b)) if traced(a) else (b, lambda y: torch.einsum(equation, a, y))
+    )
     operation = mode.operation(ops.Pooling, function)
     return func(equation, a, b) if operation is None else operation(active)
 
 
 @handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"))
-def softmax(mode: Interception, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+def softmax(
+    mode: Interception, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
+) -> Tensor:
     x = mode.constant(input)
     if dtype is None and unused and isinstance(unused[-1], torch.dtype):
         dtype = unused[-1]
@@ -287,11 +294,14 @@ def layer_norm(
         x = x.float()
     shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
     operation = mode.operation(ops.LayerNorm, shape, w, b, eps, owner=weight) if traced(x) else None
+    mode.mark_normalised(x)
     return torch.layer_norm(x, shape, w, b, eps) if operation is None else operation(x)
 
 
 @handles((F, "rms_norm"), (torch, "rms_norm"))
-def rms_norm(mode: Interception, func: Any, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None) -> Any:
+def rms_norm(
+    mode: Interception, func: Any, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None
+) -> Any:
     x, w = mode.constant((input, weight))
     dims = tuple(range(-len(normalized_shape), 0))
 
@@ -304,7 +314,9 @@ def rms_norm(mode: Interception, func: Any, input: Tensor, normalized_shape: Any
 
 
 @handles((F, "normalize"))
-def normalize(mode: Interception, func: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
+def normalize(
+    mode: Interception, func: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None
+) -> Any:
     def frozen(message: Tensor, at: Tensor) -> Tensor:
         return message / at.norm(p, dim, keepdim=True).clamp_min(eps)
 
@@ -312,7 +324,16 @@ def normalize(mode: Interception, func: Any, input: Tensor, p: float = 2.0, dim:
 
 
 @handles((F, "group_norm"), (torch, "group_norm"))
-def group_norm(mode: Interception, func: Any, input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *unused: Any) -> Any:
+def group_norm(
+    mode: Interception,
+    func: Any,
+    input: Tensor,
+    num_groups: int,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    *unused: Any,
+) -> Any:
     x, w, b = mode.constant((input, weight, bias))
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
@@ -355,6 +376,7 @@ def batch_norm(
 
 def normalisation(mode: Interception, function: Any, frozen: Any, x: Tensor, owner: Any) -> Any:
     operation = mode.operation(ops.Normalisation, function, frozen, owner=owner) if traced(x) else None
+    mode.mark_normalised(x)
     return function(x) if operation is None else operation(x)
 
 
@@ -377,7 +399,9 @@ def activation(mode: Interception, func: Any, input: Tensor, *args: Any, inplace
 
 
 @handles((F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"), (torch, "dropout"))
-def dropout(mode: Interception, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout(
+    mode: Interception, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
     if training and p:
         raise ValueError("dropout is active; call model.eval() before explaining it")
     return input
@@ -394,7 +418,7 @@ def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1
     if alpha != 1:
         b = scale(mode, torch.mul, b, alpha)
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
-    operation = mode.operation(ops.Add)
+    operation = mode.operation(ops.Add, (mode.is_normalised(a), mode.is_normalised(b)))
     return a + b if operation is None else operation(a, b)
 
 
@@ -470,12 +494,3 @@ def autocast(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if dtype is None:
         return values
     return tuple(x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in values)
-
-
-class _NoRule(ops.Operation):
-    """Never called; types the rule below."""
-
-
-from .rules import Taylor  # noqa: E402
-
-GRADIENT = Taylor()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.weak import WeakIdKeyDictionary
@@ -42,6 +41,7 @@ class Interception(TorchFunctionMode):
         self.leaves = leaves
         self.attentions: list[Attention] = []
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
+        self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     def __torch_function__(
         self,
@@ -91,8 +91,7 @@ class Interception(TorchFunctionMode):
             if composite.currency == "multiplier":
                 return None
             raise UnsupportedOperationError(f"the composite has no rule for {kind!r}, met in module '{site}'")
-        operation = cls(rule, self.direction, site, *args)
-        return operation
+        return cls(rule, self.direction, site, *args)
 
     def mark_weights(self, output: Tensor) -> Tensor:
         """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
@@ -104,6 +103,7 @@ class Interception(TorchFunctionMode):
         return output
 
     def is_weights(self, value: Tensor) -> bool:
+        """Whether the value is a softmax output."""
         return value in self._weights
 
     def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
@@ -111,6 +111,15 @@ class Interception(TorchFunctionMode):
         if source in self._weights:
             self._weights[target] = True
         return target
+
+    def mark_normalised(self, x: Tensor) -> None:
+        """Note that x enters a normalisation (a sum asks: the residual stream enters both)."""
+        if self.composite is not None and x.requires_grad:
+            self._normalised[x] = True
+
+    def is_normalised(self, x: Tensor) -> bool:
+        """Whether x entered a normalisation."""
+        return x in self._normalised
 
     def attention(self, weights: Tensor) -> Attention:
         """A new attention layer with these weights."""

@@ -12,7 +12,7 @@ class Locator:
     """Names of modules, by a parameter they own or by the call stack."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._modules = {id(module): name for name, module in model.named_modules()}
+        self._modules: dict[int, str] = {id(module): name for name, module in model.named_modules()}
         self._owners = {
             id(parameter): name
             for name, module in model.named_modules()

@@ -26,7 +26,7 @@ Messages = tuple["Tensor | None", ...]
 class Operation:
     """One call of a torch function inside a traced forward.
 
-    During a backward pass ``inputs`` and ``output`` hold the call's tensors, ``needs`` says which inputs want a message.
+    During a backward pass ``inputs`` and ``output`` hold the call's tensors; ``needs`` says which inputs want one.
     """
 
     kind: ClassVar[str]
@@ -41,12 +41,12 @@ class Operation:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Run the call and record it in autograd's graph."""
-        return cast(Tensor, _Node.apply(self, *inputs))  # type: ignore[no-untyped-call]
+        return cast(Tensor, _Node.apply(self, *inputs))
 
     # What a subclass defines -----------------------------------------------------------------------------------------
 
     def function(self, *inputs: Tensor) -> Tensor:
-        """torch's own computation of this call."""
+        """Torch's own computation of this call."""
         raise NotImplementedError
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -86,7 +86,7 @@ class Operation:
         return divide(relevance, denominator)
 
     def hand_down(self, x: Tensor, signed: Tensor, absolute: Tensor | None = None) -> Tensor:
-        """Message for input x whose relevance is ``x * signed + |x| * absolute`` (both arguments may be overwritten)."""
+        """Message for input x whose relevance is ``x * signed + |x| * absolute``; overwrites ``signed``."""
         if self.carries_relevance:
             signed = signed.mul_(x)
             return signed if absolute is None else signed.addcmul_(x.abs(), absolute)
@@ -182,6 +182,8 @@ class Affine(Operation):
 
 
 class Linear(Affine):
+    """x W^T + b over the last dimension."""
+
     kind = "linear"
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -192,12 +194,14 @@ class Linear(Affine):
 
 
 class Projection(Linear):
-    """A linear map inside ``multi_head_attention_forward`` (in- and out-projection), which is no ``nn.Linear`` module."""
+    """In- or out-projection of ``multi_head_attention_forward``, which is no ``nn.Linear`` module."""
 
     kind = "projection"
 
 
 class Convolution(Affine):
+    """A convolution of any rank."""
+
     kind = "convolution"
 
     def __init__(
@@ -252,6 +256,8 @@ class Product(Operation):
 
 
 class Softmax(Operation):
+    """Softmax along one dimension; only its output is kept."""
+
     kind = "softmax"
 
     def __init__(self, rule: Rule, direction: Direction, site: str, dim: int) -> None:
@@ -273,8 +279,7 @@ class Softmax(Operation):
 class Normalisation(Operation):
     """Layer, group, batch (in evaluation), root-mean-square or L2 normalisation, affine part included.
 
-    ``function_`` is torch's own call; ``statistics_free`` the same with its statistics taken from a second argument,
-    ``statistics_free(x, at)``, linear in x: what is left when the deviation (or norm) of ``at`` counts as a constant.
+    ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant.
     """
 
     kind = "normalisation"
@@ -364,17 +369,22 @@ class Gelu(Activation):
 
 
 class Add(Operation):
-    """Sum of two tensors, ``a + b`` (``a - b`` is the sum of a and -b)."""
+    """Sum of two tensors, ``a + b`` (``a - b`` is the sum of a and -b).
+
+    ``shared`` says which of them also entered a normalisation, as the residual stream does.
+    """
 
     kind = "add"
+
+    def __init__(self, rule: Rule, direction: Direction, site: str, shared: tuple[bool, bool]) -> None:
+        super().__init__(rule, direction, site)
+        self.shared = shared
 
     def function(self, *inputs: Tensor) -> Tensor:
         return inputs[0] + inputs[1]
 
     def gradient(self, message: Tensor) -> Messages:
-        return tuple(
-            reduce_to(message, x) if need else None for x, need in zip(self.inputs, self.needs, strict=True)
-        )
+        return tuple(reduce_to(message, x) if need else None for x, need in zip(self.inputs, self.needs, strict=True))
 
 
 class Scale(Operation):

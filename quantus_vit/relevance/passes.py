@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -208,7 +208,7 @@ def original(model: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` or ``DataParallel`` wrapped."""
     while True:
         if hasattr(model, "_orig_mod"):
-            model = model._orig_mod
+            model = cast(nn.Module, model._orig_mod)
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
@@ -216,7 +216,7 @@ def original(model: nn.Module) -> nn.Module:
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits of what a model returned: a tensor, a ``ModelOutput`` with ``logits``, or a sequence's first tensor."""
+    """The logits of what a model returned: a tensor, an output with ``logits``, or a sequence's first tensor."""
     logits = getattr(output, "logits", output)
     if isinstance(logits, (tuple, list)) and logits:
         logits = logits[0]

@@ -9,20 +9,115 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_METHODS = (
-    "chunk clone contiguous cpu cuda double expand expand_as flatten flip float gather half bfloat16 index_select movedim moveaxis "
-    "narrow permute repeat repeat_interleave reshape reshape_as roll select split squeeze swapaxes swapdims t take_along_dim "
-    "tensor_split tile to transpose type type_as unbind unflatten unfold unsqueeze view view_as __getitem__ masked_fill "
-    "diagonal masked_select requires_grad_"
-).split()
-_FUNCTIONS = (
-    "broadcast_to cat chunk clone concat concatenate flatten flip gather hstack index_select movedim moveaxis narrow permute "
-    "repeat_interleave reshape roll select split squeeze stack swapaxes swapdims t take_along_dim tensor_split tile transpose "
-    "unbind unflatten unsqueeze vstack where masked_fill broadcast_tensors constant_pad_nd pixel_shuffle pixel_unshuffle "
-    "meshgrid diagonal max_pool1d max_pool2d max_pool3d"
-).split()
-_FUNCTIONALS = "fold max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d pad pixel_shuffle pixel_unshuffle unfold".split()
-_PROPERTIES = "T mT H mH data".split()
+_METHODS = [
+    "chunk",
+    "clone",
+    "contiguous",
+    "cpu",
+    "cuda",
+    "double",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "float",
+    "gather",
+    "half",
+    "bfloat16",
+    "index_select",
+    "movedim",
+    "moveaxis",
+    "narrow",
+    "permute",
+    "repeat",
+    "repeat_interleave",
+    "reshape",
+    "reshape_as",
+    "roll",
+    "select",
+    "split",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "take_along_dim",
+    "tensor_split",
+    "tile",
+    "to",
+    "transpose",
+    "type",
+    "type_as",
+    "unbind",
+    "unflatten",
+    "unfold",
+    "unsqueeze",
+    "view",
+    "view_as",
+    "__getitem__",
+    "masked_fill",
+    "diagonal",
+    "masked_select",
+    "requires_grad_",
+]
+_FUNCTIONS = [
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "clone",
+    "concat",
+    "concatenate",
+    "flatten",
+    "flip",
+    "gather",
+    "hstack",
+    "index_select",
+    "movedim",
+    "moveaxis",
+    "narrow",
+    "permute",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "select",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "take_along_dim",
+    "tensor_split",
+    "tile",
+    "transpose",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "vstack",
+    "where",
+    "masked_fill",
+    "broadcast_tensors",
+    "constant_pad_nd",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "meshgrid",
+    "diagonal",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+_FUNCTIONALS = [
+    "fold",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "unfold",
+]
+_PROPERTIES = ["T", "mT", "H", "mH", "data"]
 
 
 def _collect() -> frozenset[Callable[..., Any]]:

@@ -44,13 +44,33 @@ class Rule:
 
 @dataclass(frozen=True)
 class Pass(Rule):
-    """R_in = R_out: the operation leaves relevance as it is. (Softmax, normalisation, activation, scaling.)"""
+    """R_in = R_out: the operation leaves relevance as it is (softmax, normalisation, activation, scaling)."""
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         x_like = operation.inputs[0] if hasattr(operation, "inputs") else operation.output
         if operation.carries_relevance:
             return (reduce_to(message, x_like),)
         return (reduce_to(message * divide(operation.output, x_like), x_like),)
+
+
+@dataclass(frozen=True)
+class PassCopied(Rule):
+    """R_in = R_out for a normalisation at the start of a residual branch, whose input is used twice."""
+
+    stabilizer: float = 1e-9
+
+    def propagate(self, operation: Any, message: Tensor) -> Messages:
+        x = operation.inputs[0]
+        (relevance,) = Pass().propagate(operation, message)
+        return (None if relevance is None else through_copy(relevance, x, self.stabilizer),)
+
+
+def through_copy(relevance: Tensor, x: Tensor, stabilizer: float) -> Tensor:
+    """R * x / (x + stabilizer): what the authors' code does to relevance where a value was copied.
+
+    Only in double precision: in single precision the factor is 1 but for values too small to carry relevance.
+    """
+    return relevance * (x / (x + stabilizer)) if x.dtype == torch.float64 else relevance
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,7 @@ class Uniform(Rule):
 
 @dataclass(frozen=True)
 class Values(Rule):
-    """CP-LRP (Ali et al. 2022): in ``attention @ values`` all relevance goes to the values, R_b = b * a^T (R / (a b))."""
+    """CP-LRP (Ali et al. 2022): in ``attention @ values`` all goes to the values, R_b = b * a^T (R / (a b))."""
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
@@ -209,14 +229,16 @@ class Shares(Rule):
         share = operation.ratio(message, operation.output + self.stabilizer)
         parts = [share * a, share * b]
         sums = [_sample_sum(part) for part in parts]
-        weights = [total.abs() for total in sums]
-        total = weights[0] + weights[1]
+        total = sums[0].abs() + sums[1].abs() + self.stabilizer
         whole = _sample_sum(message)
-        factors = [divide(divide(w, total) * whole, s) for w, s in zip(weights, sums, strict=True)]
-        return tuple(
-            reduce_to(part.mul_(factor), x) if need else None
-            for part, factor, x, need in zip(parts, factors, (a, b), operation.needs, strict=True)
-        )
+        factors = [divide(s.abs() / total * whole, s + self.stabilizer) for s in sums]
+        messages: list[Tensor | None] = []
+        for i, (part, factor, x) in enumerate(zip(parts, factors, (a, b), strict=True)):
+            relevance = reduce_to(part.mul_(factor), x) if operation.needs[i] else None
+            if relevance is not None and operation.shared[i]:
+                relevance = through_copy(relevance, x, self.stabilizer)
+            messages.append(relevance)
+        return tuple(messages)
 
 
 def _sample_sum(relevance: Tensor) -> Tensor:
