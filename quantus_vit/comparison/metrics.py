@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import quantus
 import torch
+from scipy.integrate import trapezoid
 
 from .protocol import Protocol
 
-__all__ = ["METRICS", "Scorer", "break_ties", "build_scorers", "ties_matter"]
+__all__ = ["METRICS", "Scorer", "break_ties", "build_scorers", "score_maps", "ties_matter"]
 
 Array = npt.NDArray[Any]
 
@@ -46,6 +47,8 @@ class Scorer:
         Whether the metric asks for more maps.
     positive_only
         Whether negative relevance is set to zero before (shares of mass mean nothing with both signs).
+    summarise
+        Makes a number of what the metric returns for a map.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Scorer:
     by_order: bool = False
     re_explains: bool = False
     positive_only: bool = False
+    summarise: Callable[[Any], float] = float
 
     def applies_to(self, item: Mapping[str, Any]) -> bool:
         """Whether an image has what the metric needs: a mask that is not empty."""
@@ -101,7 +105,6 @@ def _scorers_of(name: str, protocol: Protocol) -> list[Scorer]:
     settings = {**_COMMON, **_PER_MAP, "normalise": protocol.normalise, "abs": protocol.abs}
     if name in ("FaithfulnessEstimate", "PixelFlipping"):
         flipping = name == "PixelFlipping"
-        extra = {"return_auc_per_sample": True} if flipping else {}
         several = len(protocol.baselines) > 1
         return [
             Scorer(
@@ -109,12 +112,12 @@ def _scorers_of(name: str, protocol: Protocol) -> list[Scorer]:
                 _builder(
                     metric,
                     **settings,
-                    **extra,
                     features_in_step=protocol.features_in_step,
                     perturb_baseline=baseline,
                 ),
                 higher_is_better=not flipping,
                 by_order=True,
+                summarise=area_under_curve if flipping else float,
             )
             for baseline in protocol.baselines
         ]
@@ -134,24 +137,24 @@ def _builder(metric: Callable[..., Any], **settings: Any) -> Callable[[], Any]:
     return lambda: metric(**settings)
 
 
-def score_map(
+def score_maps(
     scorer: Scorer,
-    relevance: Array,
+    maps: Sequence[Array],
     item: Mapping[str, Any],
     target: int,
     model: torch.nn.Module,
     protocol: Protocol,
     device: str,
     explain_func: Callable[..., Array] | None = None,
-) -> list[float]:
-    """Score one map of one image by a plain Quantus call.
+) -> list[list[float]]:
+    """Score maps of one image by one plain Quantus call; together they share the model's forward passes.
 
     Parameters
     ----------
     scorer
         The metric.
-    relevance
-        Map of shape ``(1, H, W)``.
+    maps
+        Maps of shape ``(1, H, W)``, of several methods.
     item
         Item of a data set, see :class:`quantus_vit.data.conventions.XraySample`.
     target
@@ -159,35 +162,59 @@ def score_map(
     model, protocol, device
         As elsewhere.
     explain_func
-        Recomputes the map for metrics that re-explain, called as Quantus calls it.
+        Recomputes the map for metrics that re-explain, called as Quantus calls it; then there can be one map alone.
 
     Returns
     -------
-    list of float
-        One score; or one for each order of ties, where ties decide the score. nan for a map without any contrast: its
-        correlation is undefined, and an arbitrary order must not give it a score.
+    list of list of float
+        For each map its score; or one for each order of ties, where ties decide the score. nan for a map without any
+        contrast: its correlation is undefined, and an arbitrary order must not give it a score.
     """
+    variants = [_variants(scorer, relevance, item, protocol) for relevance in maps]
+    batch = np.concatenate([np.empty((0, 1, *item["image"].shape[1:])), *variants])
+    scores = _call(scorer, batch, item, target, model, protocol, device, explain_func) if len(batch) else []
+    queue = iter(scores)
+    return [[scorer.summarise(next(queue)) for _ in orders] if len(orders) else [float("nan")] for orders in variants]
+
+
+def _variants(scorer: Scorer, relevance: Array, item: Mapping[str, Any], protocol: Protocol) -> Array:
+    """A map as the metric gets it, ``(K, 1, H, W)``: once, in several orders of its ties, or not at all (K = 0)."""
     if not np.isfinite(relevance).all() or np.ptp(relevance) == 0:
-        return [float("nan")]
-    maps = relevance[None].astype(np.float64)
-    if scorer.positive_only:
-        maps = np.maximum(maps, 0.0)
+        return np.empty((0, *relevance.shape))
     if scorer.by_order:
         decided = ties_matter(relevance, protocol.features_in_step, channels=item["image"].shape[0])
         seed = [protocol.tie_seed, zlib.crc32(str(item["path"]).encode())]
-        maps = break_ties(relevance, protocol.tie_breaks if decided else 1, seed)
-    count = len(maps)
-    image = item["image"].numpy()
-    masks = None if scorer.mask is None else item[f"{scorer.mask}_mask"].numpy()
+        return break_ties(relevance, protocol.tie_breaks if decided else 1, seed)
+    values = relevance[None].astype(np.float64)
+    return np.maximum(values, 0.0) if scorer.positive_only else values
+
+
+def area_under_curve(curve: Sequence[float]) -> float:
+    """Area under a curve with steps of 1, as Quantus defines it, whose own option needs a numpy before 2.4."""
+    return float(trapezoid(curve, dx=1.0))
+
+
+def _call(
+    scorer: Scorer,
+    batch: Array,
+    item: Mapping[str, Any],
+    target: int,
+    model: torch.nn.Module,
+    protocol: Protocol,
+    device: str,
+    explain_func: Callable[..., Array] | None,
+) -> Sequence[Any]:
+    count = len(batch)
+    masks = None if scorer.mask is None else np.repeat(item[f"{scorer.mask}_mask"].numpy()[None], count, axis=0)
     with warnings.catch_warnings():
         # Quantus warns about every step that changes nothing, such as black borders under a black baseline.
         warnings.simplefilter("ignore")
-        scores = scorer.build()(
+        scores: Sequence[Any] = scorer.build()(
             model=model,
-            x_batch=np.repeat(image[None], count, axis=0),
+            x_batch=np.repeat(item["image"].numpy()[None], count, axis=0),
             y_batch=np.full(count, target),
-            a_batch=maps,
-            s_batch=None if masks is None else np.repeat(masks[None], count, axis=0),
+            a_batch=batch,
+            s_batch=masks,
             channel_first=True,
             explain_func=explain_func,
             explain_func_kwargs={} if explain_func else None,
@@ -195,7 +222,7 @@ def score_map(
             device=device,
             batch_size=count,
         )
-    return [float(score) for score in scores]
+    return scores
 
 
 def break_ties(relevance: Array, count: int, seed: list[int]) -> Array:

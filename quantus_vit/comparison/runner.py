@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from .explanations import MapStore, check_methods, explain_image, explainer_of
-from .metrics import Scorer, build_scorers, score_map
+from .metrics import Scorer, build_scorers, score_maps
 from .protocol import Protocol, load_config, save_config
 from .sampling import Selection
 from .scores import CsvLog, Failure, Note, Score, TieBreak
@@ -148,19 +148,29 @@ class ComparisonRun:
 
     def _run_image(self, index: int, bar: tqdm[Any]) -> None:
         image = self._read(index)
+        maps: dict[str, Any] = {}
         for method in self.protocol.methods:
-            missing = [
-                scorer
-                for scorer in self.scorers
-                if (image.path, method, scorer.name) not in self._done
-                and (image.item is None or scorer.applies_to(image.item))
-            ]
+            missing = [scorer for scorer in self.scorers if self._is_missing(image, method, scorer)]
             if missing:
                 bar.set_postfix_str(method, refresh=False)
-                self._run_method(image, method, missing)
+                maps[method] = self._map(image, method, missing)
             elif not bar.disable:
                 bar.initial += 1  # nothing was computed: keep it out of the estimate of the time that is left
             bar.update()
+        for scorer in self.scorers:
+            self._score_all(
+                image,
+                scorer,
+                {
+                    method: relevance
+                    for method, relevance in maps.items()
+                    if relevance is not None and self._is_missing(image, method, scorer)
+                },
+            )
+
+    def _is_missing(self, image: _Image, method: str, scorer: Scorer) -> bool:
+        applies = image.item is None or scorer.applies_to(image.item)
+        return applies and (image.path, method, scorer.name) not in self._done
 
     def _read(self, index: int) -> _Image:
         try:
@@ -176,20 +186,21 @@ class ComparisonRun:
         target = label if self.protocol.target == "label" else predicted
         return _Image(item, str(item["path"]), label, predicted, target)
 
-    def _run_method(self, image: _Image, method: str, scorers: Sequence[Scorer]) -> None:
-        if image.item is None:
-            self._write(image, method, {scorer.name: [math.nan] for scorer in scorers})
-            return
-        try:
-            relevance = self.maps.get_or_compute(image.path, image.target, method, lambda: self._explain(image, method))
-        except (ImportError, TypeError):
-            raise  # the installation or the model, not the image
-        except Exception as error:  # an odd image may break a method in any way; it is not worth the run
+    def _map(self, image: _Image, method: str, scorers: Sequence[Scorer]) -> Any | None:
+        """Map of an image; None where there is none, and then its scores are nan already."""
+        error: Exception | None = None
+        if image.item is not None:
+            try:
+                return self.maps.get_or_compute(image.path, image.target, method, lambda: self._explain(image, method))
+            except (ImportError, TypeError):
+                raise  # the installation or the model, not the image
+            except Exception as caught:  # an odd image may break a method in any way; it is not worth the run
+                error = caught
+        if error is not None:
             self._note_failure(image.path, method, "", error)
-            self._write(image, method, {scorer.name: [math.nan] for scorer in scorers})
-            return
         for scorer in scorers:
-            self._write(image, method, {scorer.name: self._score(image, method, scorer, relevance)})
+            self._write(image, method, scorer, [math.nan])
+        return None
 
     def _explain(self, image: _Image, method: str) -> Any:
         """Compute a map; what the method warns of is kept for the report."""
@@ -204,15 +215,28 @@ class ComparisonRun:
         )
         return relevance
 
-    def _score(self, image: _Image, method: str, scorer: Scorer, relevance: Any) -> list[float]:
-        explain = explainer_of(method, self.protocol, image.path) if scorer.re_explains else None
-        try:
-            return score_map(
-                scorer, relevance, image.item, image.target, self.model, self.protocol, self.device, explain
-            )
-        except Exception as error:  # and so may an odd map a metric
-            self._note_failure(image.path, method, scorer.name, error)
-            return [math.nan]
+    def _score_all(self, image: _Image, scorer: Scorer, maps: dict[str, Any]) -> None:
+        """Score the maps of several methods in one call, or one by one where the metric needs it or the call fails."""
+        if len(maps) > 1 and not scorer.re_explains:
+            try:
+                scores = self._scores(image, scorer, list(maps.values()))
+            except Exception as error:  # an odd map may break a metric in any way: below it breaks its own score alone
+                print(f"{image.path}: {_one_line(error)}; scoring its maps one by one", file=sys.stderr)
+            else:
+                for method, values in zip(maps, scores, strict=True):
+                    self._write(image, method, scorer, values)
+                return
+        for method, relevance in maps.items():
+            explain = explainer_of(method, self.protocol, image.path) if scorer.re_explains else None
+            try:
+                (values,) = self._scores(image, scorer, [relevance], explain)
+            except Exception as error:
+                self._note_failure(image.path, method, scorer.name, error)
+                values = [math.nan]
+            self._write(image, method, scorer, values)
+
+    def _scores(self, image: _Image, scorer: Scorer, maps: Sequence[Any], explain: Any = None) -> list[list[float]]:
+        return score_maps(scorer, maps, image.item, image.target, self.model, self.protocol, self.device, explain)
 
     def _note_failure(self, path: str, method: str, metric: str, error: Exception) -> None:
         """Write why a score is nan; stop where the cause is not the image, since nothing has ever worked."""
@@ -223,16 +247,15 @@ class ComparisonRun:
             what = f"method {method!r}" + (f" with metric {metric!r}" if metric else "")
             raise ValueError(f"{what} failed on {failures} images and worked on none: {_one_line(error)}") from error
 
-    def _write(self, image: _Image, method: str, scores: dict[str, list[float]]) -> None:
-        for metric, values in scores.items():
-            if len(values) > 1:
-                self.tie_breaks.append(
-                    TieBreak(image.path, method, metric, number, value) for number, value in enumerate(values)
-                )
-            # The mean of a nan is nan: an order without a score leaves the image without one.
-            mean = sum(values) / len(values)
-            self.scores.append([Score(image.path, image.label, image.predicted, image.target, method, metric, mean)])
-            self._done.add((image.path, method, metric))
+    def _write(self, image: _Image, method: str, scorer: Scorer, values: list[float]) -> None:
+        if len(values) > 1:
+            self.tie_breaks.append(
+                TieBreak(image.path, method, scorer.name, number, value) for number, value in enumerate(values)
+            )
+        # The mean of a nan is nan: an order without a score leaves the image without one.
+        mean = sum(values) / len(values)
+        self.scores.append([Score(image.path, image.label, image.predicted, image.target, method, scorer.name, mean)])
+        self._done.add((image.path, method, scorer.name))
 
 
 def _path_of(dataset: XrayDataset, index: int) -> str:

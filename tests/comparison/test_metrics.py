@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantus_vit.comparison.metrics import METRICS, break_ties, build_scorers, score_map, ties_matter
+from quantus_vit.comparison.metrics import METRICS, break_ties, build_scorers, score_maps, ties_matter
 
 from .toys import SIZE, Images, LinearModel, contribution, protocol
 
@@ -24,43 +24,71 @@ def scorer_of(name: str, **changes):
     return next(scorer for scorer in build_scorers(settings) if scorer.name == name), settings
 
 
+def score_map(scorer, relevance, *rest) -> list[float]:
+    (scores,) = score_maps(scorer, [relevance], *rest)
+    return scores
+
+
 def exact_map(model: LinearModel, item, target: int) -> np.ndarray:
     return contribution(model, item["image"][None], [target])[0]
 
 
-def test_faithfulness_of_the_exact_map_of_a_linear_model_is_one(model: LinearModel) -> None:
+@pytest.fixture
+def even_model(model: LinearModel) -> LinearModel:
+    """A model that treats the channels alike, so that of a grey image the order of a pixel's channels is no matter."""
+    with torch.no_grad():
+        weights = model.layer.weight.reshape(3, 3, -1).mean(1, keepdim=True)
+        model.layer.weight.copy_(weights.repeat(1, 3, 1).flatten(1))
+    return model
+
+
+def ordered_values(relevance: np.ndarray) -> np.ndarray:
+    """Values of the image, most relevant first: (pixels * 3, 2), pixel and channel."""
+    pixels = np.argsort(-relevance.ravel())
+    return np.stack([pixels.repeat(3), np.tile(np.arange(3), pixels.size)], axis=1)
+
+
+def test_faithfulness_of_the_exact_map_of_a_linear_model_is_one(even_model: LinearModel) -> None:
     """Replacing values by 0 takes away exactly their contribution, so drops and sums are the same numbers."""
     item = Images([1])[0]
-    # One map for all channels is exact where a pixel's contribution is spread over them evenly.
-    with torch.no_grad():
-        model.layer.weight.copy_(model.layer.weight.reshape(3, 3, -1).mean(1, keepdim=True).repeat(1, 3, 1).flatten(1))
     scorer, settings = scorer_of("FaithfulnessEstimate")
-    assert score_map(scorer, exact_map(model, item, 2), item, 2, model, settings, "cpu") == pytest.approx([1.0])
-    opposite = score_map(scorer, -exact_map(model, item, 2), item, 2, model, settings, "cpu")
-    assert opposite == pytest.approx([-1.0])
+    relevance = exact_map(even_model, item, 2)
+    assert score_map(scorer, relevance, item, 2, even_model, settings, "cpu") == pytest.approx([1.0])
+    assert score_map(scorer, -relevance, item, 2, even_model, settings, "cpu") == pytest.approx([-1.0])
 
 
 @values_of_channels
-@pytest.mark.parametrize("baseline", [0.0, 1.5])
-def test_faithfulness_by_a_loop(model: LinearModel, baseline: float) -> None:
+@pytest.mark.parametrize("baseline", [0.0, 1.5, "black"])
+def test_faithfulness_by_a_loop(even_model: LinearModel, baseline: float | str) -> None:
     item = Images([0])[0]
     relevance = np.random.default_rng(0).normal(size=(1, SIZE, SIZE)).astype(np.float32)
     scorer, settings = scorer_of("FaithfulnessEstimate", baselines=(baseline,), features_in_step=8)
-    (score,) = score_map(scorer, relevance, item, 1, model, settings, "cpu")
-    spread = np.repeat(relevance, 3, axis=0)
-    # Ordered by pixel, then by channel; a step of 8 values may end inside a pixel, in any order of its channels: a
-    # grey image and one baseline leave the model's weights as the only difference, so make them equal by averaging.
-    image = item["image"].numpy()
-    before = model(torch.as_tensor(image[None]))[0, 1].item()
+    (score,) = score_map(scorer, relevance, item, 1, even_model, settings, "cpu")
+    image = item["image"].numpy().reshape(3, -1)
+    value = image.min() if baseline == "black" else baseline
+
+    def logit(values: np.ndarray) -> float:
+        return even_model(torch.as_tensor(values.reshape(1, 3, SIZE, SIZE)))[0, 1].item()
+
     sums, drops = [], []
-    order = np.argsort(-spread.reshape(3, -1), axis=None, kind="stable")
-    order = np.argsort(-spread.ravel())
-    for start in range(0, order.size, 8):
-        changed = image.copy().ravel()
-        changed[order[start : start + 8]] = baseline
-        drops.append(before - model(torch.as_tensor(changed.reshape(1, *image.shape)))[0, 1].item())
-        sums.append(spread.ravel()[order[start : start + 8]].sum())
-    assert score == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=0.15)
+    for step in ordered_values(relevance).reshape(-1, 8, 2):
+        changed = image.copy()
+        changed[step[:, 1], step[:, 0]] = value
+        drops.append(logit(image) - logit(changed))
+        sums.append(relevance.ravel()[step[:, 0]].sum())
+    assert score == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=1e-4)
+
+
+@values_of_channels
+def test_pixel_flipping_is_the_area_under_the_falling_score(even_model: LinearModel) -> None:
+    """Of a linear model the score falls by the contributions of each step in turn, the largest first."""
+    item = Images([1])[0]
+    relevance = exact_map(even_model, item, 2)
+    scorer, settings = scorer_of("PixelFlipping", features_in_step=8)
+    (score,) = score_map(scorer, relevance, item, 2, even_model, settings, "cpu")
+    falls = np.sort(relevance.ravel().repeat(3) / 3)[::-1].reshape(-1, 8).sum(1)
+    curve = even_model(item["image"][None])[0, 2].item() - np.cumsum(falls)
+    assert score == pytest.approx((curve.sum() - (curve[0] + curve[-1]) / 2), rel=1e-4)
 
 
 def test_a_map_without_contrast_has_no_score(model: LinearModel) -> None:
@@ -123,6 +151,14 @@ def test_sensitivity_asks_for_more_maps(model: LinearModel) -> None:
     assert score > 0
 
 
+def test_every_documented_metric_gives_a_number(model: LinearModel) -> None:
+    item, settings = Images([0])[0], protocol(metrics=tuple(METRICS))
+    for scorer in build_scorers(settings):
+        explain = contribution if scorer.re_explains else None
+        (score,) = score_map(scorer, exact_map(model, item, 0), item, 0, model, settings, "cpu", explain)
+        assert np.isfinite(score), scorer.name
+
+
 def test_every_documented_metric_can_be_built_and_others_are_refused() -> None:
     names = [scorer.name for scorer in build_scorers(protocol(metrics=tuple(METRICS), baselines=(0.0, "black")))]
     assert len(set(names)) == len(names)
@@ -171,3 +207,20 @@ def test_scores_are_averaged_over_orders_only_where_ties_decide(model: LinearMod
     assert scores == score_map(scorer, blocks, item, 0, model, settings, "cpu")
     smooth = np.random.default_rng(0).random((1, SIZE, SIZE)).astype(np.float32)
     assert len(score_map(scorer, smooth, item, 0, model, settings, "cpu")) == 1
+
+
+def test_maps_scored_together_get_the_scores_they_get_alone(model: LinearModel) -> None:
+    item = Images([0])[0]
+    generator = np.random.default_rng(0)
+    maps = [
+        generator.normal(size=(1, SIZE, SIZE)).astype(np.float32),
+        np.zeros((1, SIZE, SIZE), dtype=np.float32),
+        100 * np.arange(4.0, dtype=np.float32).repeat(16).reshape(1, 8, 8),
+    ]
+    for name in ("FaithfulnessEstimate", "PixelFlipping", "Sparseness", "RelevanceMassAccuracy[mask=lung]"):
+        scorer, settings = scorer_of(name)
+        together = score_maps(scorer, maps, item, 0, model, settings, "cpu")
+        alone = [score_map(scorer, relevance, item, 0, model, settings, "cpu") for relevance in maps]
+        assert [len(scores) for scores in together] == [1, 1, 2 if scorer.by_order else 1]
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)

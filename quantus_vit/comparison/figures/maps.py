@@ -99,7 +99,8 @@ def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str
     maps, lime = len(class_names), max(len(row.lime) for row in rows)
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.02)
     figure = Figure(figsize=(2.35 * (1 + maps + lime) + 1.0, 2.55 * len(rows) + 1.1), layout=layout)
-    figure.suptitle(f"{method} for each class, and the superpixels that LIME finds most important", fontsize=13)
+    others = ", and the superpixels that LIME finds most important" if lime else ""
+    figure.suptitle(f"{method} for each class{others}", fontsize=13)
     grid = figure.subplots(len(rows), 1 + maps + lime, squeeze=False)
     for axes_row, row in zip(grid, rows, strict=True):
         _draw_row(figure, axes_row, row, method, class_names)

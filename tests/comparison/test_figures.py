@@ -1,0 +1,144 @@
+"""Figures from made-up arrays: their panels, texts and pixels."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from quantus_vit.comparison.figures import LimeRegions, MapRow, draw_boxplots, draw_map_rows, draw_overlay, draw_samples
+from quantus_vit.comparison.figures.overlay import LESION_COLOUR, scale_of
+from quantus_vit.comparison.scores import Score
+
+NAMES = ("COVID-19", "Non-COVID", "Normal")
+GRAY = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=60)
+    return np.asarray(Image.open(file).convert("RGB")).astype(int)
+
+
+def panels_with_images(figure: Figure) -> list:
+    return [axes for axes in figure.axes if axes.images]
+
+
+def texts(figure: Figure) -> str:
+    found = [figure.get_suptitle()]
+    for axes in figure.axes:
+        found += [axes.get_title(), axes.get_ylabel(), *(label.get_text() for label in axes.get_xticklabels())]
+    found += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return "\n".join(found)
+
+
+def map_row(label: int, lime: int = 2, infection: bool = True) -> MapRow:
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[8:20, 8:20] = True
+    signs = np.where(mask, 1, 0)
+    signs[0:4, 0:4] = -1
+    maps = [np.full((32, 32), 0.1 * (index + 1)) * (GRAY > 0.5) for index in range(3)]
+    regions = [LimeRegions(count, signs) for count in (3, 8)][:lime]
+    return MapRow(GRAY, label, label, [0.1, 0.2, 0.7], maps, mask, mask & infection, regions)
+
+
+def test_samples_have_a_named_row_for_each_class() -> None:
+    figure = draw_samples({"COVID-19": [GRAY] * 3, "Normal": [GRAY]}, "phantoms")
+    assert len(panels_with_images(figure)) == 4
+    assert "COVID-19" in texts(figure)
+    assert "phantoms" in figure.get_suptitle()
+
+
+def test_maps_of_a_row_share_one_scale_and_each_has_its_bar() -> None:
+    figure = draw_map_rows([map_row(0), map_row(1)], "TransformerLRP", NAMES)
+    panels = panels_with_images(figure)
+    assert len(panels) == 2 * (1 + 3 + 2)
+    scales = [axes.images[1].norm for axes in panels[1:4]]
+    assert all((scale.vmin, scale.vmax) == (0.0, pytest.approx(0.3)) for scale in scales)
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    assert len(bars) == 2
+    for word in ("TransformerLRP: Normal", "p = 0.70", "8 superpixels", "lungs", "lesion", "against"):
+        assert word in texts(figure)
+
+
+def test_maps_without_lime_and_masks_have_no_word_of_them() -> None:
+    row = map_row(0, lime=0)
+    bare = MapRow(row.gray, 0, 0, row.probabilities, row.maps)
+    figure = draw_map_rows([bare], "AttnLRP", NAMES)
+    assert len(panels_with_images(figure)) == 4
+    assert "LIME" not in texts(figure)
+    assert not figure.legends
+
+
+def test_outlines_are_seen() -> None:
+    colour = np.array([int(LESION_COLOUR[i : i + 2], 16) for i in (1, 3, 5)])
+
+    def near_colour(infection: bool) -> int:
+        picture = pixels(draw_map_rows([map_row(0, lime=0, infection=infection)], "M", NAMES))
+        # The legend has the colour only where a lesion is.
+        return int((np.abs(picture - colour).sum(axis=-1) < 60).sum())
+
+    assert near_colour(True) > near_colour(False) + 100
+
+
+def test_scale_is_symmetric_for_signed_maps_and_starts_at_zero_for_others() -> None:
+    _, positive = scale_of(np.array([[0.0, 2.0]]), np.array([[1.0, 3.0]]))
+    _, signed = scale_of(np.array([[0.0, 2.0]]), np.array([[-5.0, 3.0]]))
+    _, empty = scale_of(np.zeros((2, 2)))
+    assert (positive.vmin, positive.vmax) == (0, 3)
+    assert (signed.vmin, signed.vmax) == (-5, 5)
+    assert (empty.vmin, empty.vmax) == (0, 1)
+
+
+def test_no_relevance_leaves_the_xray_as_it_is_and_much_hides_it() -> None:
+    for relevance in (np.array([[0.0, 1.0]]), np.array([[0.0, -1.0]])):
+        colours, scale = scale_of(relevance)
+        none, much = colours(scale(relevance))[0, :, 3]
+        assert none == pytest.approx(0.0, abs=0.02)
+        assert much > 0.8
+
+
+def test_overlay_says_what_it_shows() -> None:
+    figure = draw_overlay(GRAY, GRAY - 0.5, "x.png: predicted Normal (p = 0.70)", "AttnLRP for Normal (p = 0.70)")
+    assert "x.png: predicted Normal" in figure.get_suptitle()
+    assert "AttnLRP for Normal" in texts(figure)
+    assert "against" in texts(figure)
+    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 1
+
+
+def scores() -> list[Score]:
+    return [
+        Score(f"{label}{index}", label, label, label, method, metric, value)
+        for metric in ("FaithfulnessEstimate", "PixelFlipping")
+        for method in ("TransformerLRP", "LimeCXR", "Random")
+        for label in range(3)
+        for index, value in enumerate((0.1, 0.5, 0.3, math.nan if label else 0.2))
+    ]
+
+
+def test_boxplots_have_a_panel_for_each_method_and_metric_and_count_nan() -> None:
+    directions = {"FaithfulnessEstimate": True, "PixelFlipping": False}
+    figure = draw_boxplots(scores(), NAMES, directions)
+    assert len(figure.axes) == 6
+    first = figure.axes[0]
+    assert [label.get_text() for label in first.get_xticklabels()] == [
+        "COVID-19\nn = 4", "Non-COVID\nn = 3 (+1 nan)", "Normal\nn = 3 (+1 nan)",
+    ]  # fmt: skip
+    medians = [
+        line.get_ydata()[0] for line in first.lines if line.get_color() == "black" and len(line.get_ydata()) == 2
+    ]
+    assert medians == pytest.approx([0.25, 0.3, 0.3])
+    points = np.concatenate([collection.get_offsets()[:, 1] for collection in first.collections])
+    assert sorted(points) == pytest.approx(sorted([0.1, 0.5, 0.3, 0.2] + [0.1, 0.5, 0.3] * 2))
+    assert "higher is better" in figure.axes[0].get_ylabel()
+    assert "lower is better" in figure.axes[3].get_ylabel()
+
+
+def test_boxplots_survive_a_method_without_scores() -> None:
+    rows = [*scores(), Score("a", 0, 0, 0, "Broken", "PixelFlipping", math.nan)]
+    figure = draw_boxplots(rows, NAMES, {"FaithfulnessEstimate": True, "PixelFlipping": False})
+    assert pixels(figure).std() > 0
