@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "SensitivityN": {"features_in_step": 64, "n_max_percentage": 0.8},
     "IROF": {},
     "ROAD": {"percentages": [10, 50], "noise": 0.1},
-    "Infidelity": {"perturb_patch_sizes": [4], "n_perturb_samples": 3},
+    "Infidelity": {"perturb_patch_sizes": [8], "n_perturb_samples": 2},
     "Sufficiency": {"threshold": 0.9},
     # robustness
     "Continuity": {"nr_steps": 4},

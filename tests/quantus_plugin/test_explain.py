@@ -198,7 +198,7 @@ def test_unknown_names_go_to_quantus(plain, batch, explain):
 
 
 @needs_captum
-@pytest.mark.parametrize("name", ["Saliency", "InputXGradient", "IntegratedGradients", "Gradient", "Occlusion"])
+@pytest.mark.parametrize("name", ["Saliency", "InputXGradient", "IntegratedGradients", "Gradient"])
 def test_quantus_own_methods_are_untouched(name, plain, batch, explain):
     x, y, _ = batch
     with_us = explain(plain, x, y, method=name)

@@ -203,9 +203,15 @@ def test_a_tested_version_does_not_warn(recwarn):
 
 
 def test_a_quantus_that_explains_otherwise_is_refused_with_words(monkeypatch):
-    monkeypatch.setattr(versions, "explain_function", lambda: eval("lambda: None", {}))
-    with pytest.raises(ImportError, match="explains in a way"):
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(versions, "explain_function", lambda: eval("lambda: None", {}))
+            with pytest.raises(ImportError, match="explains in a way"):
+                quantus_vit.register()
+        assert not is_registered()
+    finally:
         quantus_vit.register()
+    assert is_registered()
 
 
 @pytest.mark.parametrize(
