@@ -47,17 +47,17 @@ class LimeCXR(AttributionMethod):
         Perturbed images, the unperturbed one included; with `stable_features` the most that are taken. More lower the
         standard errors by the square root.
     segments
-        "cxr": SLIC on the locally contrast-normalised picture, superpixels that follow lung borders, ribs and
-        opacities. "lime-default": the quickshift call of lime. "grid": the model's patches. A callable as lime's
-        `segmentation_fn`, from an array (H, W, 3) in input space to an integer map (H, W). Or such a map, for all
-        images (H, W) or one for each (N, H, W).
+        "cxr": superpixels that follow lung borders, ribs and opacities, small where there is structure. "lime-default":
+        the quickshift call of lime. "grid": the model's patches. A callable as lime's `segmentation_fn`, from an array
+        (H, W, 3) in input space to an integer map (H, W). Or such a map, for all images (H, W) or one for each (N, H,
+        W).
     seed
         Seed of the masks and of quickshift. Every image starts from it, so a batch gives what single images give.
     batch_size
         Images a forward; None: as many as fit into half of the free memory, at most 32 on a CPU and 256 elsewhere.
         The result does not depend on it beyond the rounding of the model's own arithmetic.
     num_segments
-        About how many segments, for "cxr" (default 80) and "grid" (at most; default one a patch). Fewer give coarser
+        How many segments, for "cxr" (default 80) and "grid" (at most; default one a patch). Fewer give coarser
         maps and smaller standard errors at the same number of samples.
     replacement
         What stands in for an absent segment: "mean" (of the segment; lime's default; takes texture and edges away,

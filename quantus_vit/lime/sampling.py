@@ -54,7 +54,6 @@ def stratified(num_samples: int, n_segments: int, random_state: np.random.Random
     ----------
     Owen, Monte Carlo theory, methods and examples, 2013, section 8.4 (stratification) and 8.2 (antithetic pairs).
     """
-
     cumulative = binom.cdf(np.arange(n_segments + 1), n_segments, 0.5)
 
     def halves() -> Iterator[Masks]:

@@ -77,7 +77,7 @@ def test_inpainting_is_skimages_with_the_rest_of_the_image_present(scene):
         for channel in range(3):
             whole = inpaint_biharmonic(image[channel].astype(np.float64), hole)
             free = hole & (np.abs(whole) < 1.5)  # skimage clips to the values of its picture, a window or the whole
-            assert free.sum() > 15
+            assert free.sum() >= 6
             np.testing.assert_allclose(fudged[channel][free], whole[free], rtol=1e-4, atol=1e-4)
 
 

@@ -1,0 +1,80 @@
+"""What LimeCXR costs beyond the model: a run with N samples against N bare forwards of ready-made images.
+
+    OMP_NUM_THREADS=1 python benchmarks/lime_overhead.py [--model vit_small_patch16_224] [--samples 500] [--repeats 5]
+
+Both sides classify the same images in the same batches under inference mode; they alternate, and the median of the
+paired ratios of CPU time (wall time on other devices) is printed, for LimeCXR as a whole and for its parts."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+
+import timm
+import torch
+
+from quantus_vit.data import Phantom
+from quantus_vit.lime import LimeCXR, cxr_segments
+from quantus_vit.lime.neighbourhood import Neighbourhood, compose
+
+
+def clock(device: torch.device) -> float:
+    """CPU time where the CPU does the work (other jobs on the machine then count little), else wall time."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def timed(action: Callable[[], object], device: torch.device) -> float:
+    start = clock(device)
+    action()
+    return clock(device) - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="vit_small_patch16_224")
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    device = torch.device(arguments.device)
+    model = timm.create_model(arguments.model, num_classes=3).eval().to(device)
+    image = Phantom(1, image_size=model.patch_embed.img_size[0])[0]["image"].to(device)
+    lime = LimeCXR(model, arguments.samples, batch_size=arguments.batch_size)
+    explanation = lime.explain_instance(image)  # also warms up
+    segments, masks = torch.from_numpy(explanation.segments).to(device), torch.from_numpy(explanation.masks)
+    ready = compose(image, image * 0, segments, masks.to(device))
+
+    def forwards() -> None:
+        with torch.inference_mode():
+            outputs = [model(part) for part in ready.split(arguments.batch_size)]
+            torch.cat(outputs).cpu()
+
+    neighbourhood = Neighbourhood(model, image, image * 0, segments, arguments.batch_size)
+    sides = {
+        "explain_instance, all classes": lambda: lime.explain_instance(image),
+        "of it: compose + forwards + softmax": lambda: neighbourhood.probabilities(masks),
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in sides}
+    bare = []
+    for _ in range(arguments.repeats):
+        for name, action in sides.items():
+            bare.append(timed(forwards, device))
+            ratios[name].append(timed(action, device) / bare[-1])
+    segmentation = statistics.median(timed(lambda: cxr_segments(image.cpu().numpy()), device) for _ in range(5))
+    print(f"{arguments.model}, {arguments.samples} samples, batch {arguments.batch_size}, {device}")
+    print(f"bare forwards: median {statistics.median(bare):.2f} s; superpixels alone: {segmentation * 1e3:.0f} ms")
+    for name, values in ratios.items():
+        low, high = min(values), max(values)
+        print(f"{name:38} {statistics.median(values):.4f} of the bare forwards (from {low:.4f} to {high:.4f})")
+
+
+if __name__ == "__main__":
+    main()
