@@ -1,0 +1,31 @@
+"""Files that the package ships: a small ViT trained on phantoms, for examples and tests without data or network.
+
+Says where they lie and nothing else; `quantus_vit.training.checkpoint.load_checkpoint` reads them. How the model came about
+and what it scores is in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["phantom_checkpoint_path"]
+
+
+def phantom_checkpoint_path() -> Path:
+    """Where the shipped ViT lies.
+
+    Returns
+    -------
+    pathlib.Path
+        A ``.safetensors`` file for :func:`quantus_vit.training.checkpoint.load_checkpoint`, trained on
+        :class:`quantus_vit.data.Phantom` at 224 pixels.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installation lost the file.
+    """
+    path = Path(__file__).with_name("phantom_vit.safetensors")
+    if not path.is_file():
+        raise FileNotFoundError(f"the shipped model {str(path)!r} is missing; reinstall quantus-vit")
+    return path
