@@ -1,7 +1,6 @@
 """Files that the package ships: a small ViT trained on phantoms, for examples and tests without data or network.
 
-Says where they lie and nothing else; `quantus_vit.training.checkpoint.load_checkpoint` reads them. How the model came about
-and what it scores is in README.md beside this file.
+Says where they lie and nothing else; `quantus_vit.training.checkpoint.load_checkpoint` reads them.
 """
 
 from __future__ import annotations
