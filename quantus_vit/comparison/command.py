@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +96,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder")
     output.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
     output.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch (default: torch's own)")
+    output.add_argument(
+        "--report-only", action="store_true",
+        help="score nothing more; tables, figures and report of the scores that are in the folder",
+    )  # fmt: skip
     output.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -131,11 +137,26 @@ def run(args: argparse.Namespace) -> int:
         print(_phantom_notice(protocol, shipped))
     started = time.monotonic()
     command = " ".join(sys.argv) if sys.argv else ""
-    outcome = compare(
-        Path(args.out), protocol, model, dataset, config.class_names, device, quiet=args.quiet, command=command
-    )
+    with _stopped_gently():
+        outcome = compare(
+            Path(args.out), protocol, model, dataset, config.class_names, device, args.quiet, command, args.report_only
+        )
     print(describe(outcome, config.class_names, time.monotonic() - started))
-    return 0 if outcome.complete else 130
+    return 0 if outcome.complete or args.report_only else 130
+
+
+@contextmanager
+def _stopped_gently() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: write the tables of the images so far, then leave."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _protocol(args: argparse.Namespace, checkpoint: str, digest: str, image_size: int) -> Protocol:

@@ -59,6 +59,7 @@ def compare(
     device: str = "cpu",
     quiet: bool = False,
     command: str = "",
+    report_only: bool = False,
 ) -> Outcome:
     """Run a protocol and write its tables, figures and report.
 
@@ -80,6 +81,8 @@ def compare(
         No progress bar.
     command
         The command line, for the report.
+    report_only
+        Score nothing more; make tables, figures and report of the scores that are there.
 
     Returns
     -------
@@ -89,20 +92,23 @@ def compare(
     Raises
     ------
     ValueError
-        For an unknown method or metric, a folder of other settings, or a method that fails on every image.
+        For an unknown method or metric, a folder of other settings, a method that fails on every image, or a report
+        of a folder without scores.
     """
     selection = balanced_sample(dataset.labels, protocol.samples, len(class_names), protocol.sample_seed)
-    _check_masks(protocol, dataset, selection)
+    if report_only and not (folder / "scores.csv").exists():
+        raise ValueError(f"{str(folder)!r} holds no scores to report; run the comparison first")
+    if not report_only:
+        _check_masks(protocol, dataset, selection)
     environment = describe_environment(device, command) | {"sample": selection.describe(class_names)}
     open_folder(folder, protocol, environment)
     run = ComparisonRun(folder, protocol, model, dataset, selection, device)
-    complete = True
-    try:
-        run.run(quiet)
-    except KeyboardInterrupt:
-        complete = False
-        print("interrupted: writing tables of the images so far; the same command goes on from here", file=sys.stderr)
-    return _summarise(folder, run, class_names, environment, complete)
+    if not report_only:
+        try:
+            run.run(quiet)
+        except KeyboardInterrupt:
+            print("interrupted: tables of the images so far; the same command goes on from here", file=sys.stderr)
+    return _summarise(folder, run, class_names, environment)
 
 
 def describe_environment(device: str, command: str) -> dict[str, Any]:
@@ -145,10 +151,8 @@ def _check_masks(protocol: Protocol, dataset: XrayDataset, selection: Selection)
     )
 
 
-def _summarise(
-    folder: Path, run: ComparisonRun, class_names: Sequence[str], environment: dict[str, Any], complete: bool
-) -> Outcome:
-    protocol, scores = run.protocol, _in_order(run)
+def _summarise(folder: Path, run: ComparisonRun, class_names: Sequence[str], environment: dict[str, Any]) -> Outcome:
+    protocol, scores, complete = run.protocol, _in_order(run), run.is_complete()
     table = statistics.table(scores)
     classes = statistics.by_class(scores, class_names)
     tests = statistics.significance(scores)

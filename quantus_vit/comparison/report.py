@@ -131,7 +131,7 @@ def _heading(content: ReportContent) -> list[str]:
     ]
     if not content.complete:
         lines.append(
-            f'<p class="warning">The run was interrupted: scores stand on {len(seen)} of '
+            f'<p class="warning">The run is not finished: scores stand on {len(seen)} of '
             f"{len(content.selection.indices)} images. The same command goes on from here.</p>"
         )
     if protocol.data == "phantom":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,13 @@ class ComparisonRun:
         with tqdm(total=total, unit="map", disable=quiet, mininterval=interval, desc="compare", smoothing=0.05) as bar:
             for index in self.selection.indices:
                 self._run_image(index, bar)
+
+    def is_complete(self) -> bool:
+        """Whether every image of the sample has the scores that need no mask."""
+        everywhere = [scorer.name for scorer in self.scorers if scorer.mask is None]
+        counts = Counter((method, metric) for _, method, metric in self._done)
+        images = len(self.selection.indices)
+        return all(counts[method, name] == images for method in self.protocol.methods for name in everywhere)
 
     def _run_image(self, index: int, bar: tqdm[Any]) -> None:
         image = self._read(index)

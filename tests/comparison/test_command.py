@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,28 @@ def test_lower_precision_changes_lime_alone(tmp_path, checkpoint) -> None:
         }
     np.testing.assert_array_equal(maps["float32"]["TransformerLRP"], maps["bfloat16"]["TransformerLRP"])
     assert (maps["float32"]["LimeCXR"] != maps["bfloat16"]["LimeCXR"]).any()
+
+
+def test_a_termination_leaves_tables_and_the_handler_of_before(tmp_path, checkpoint, capsys, monkeypatch) -> None:
+    from quantus_vit.comparison import runner
+
+    before, score_maps, calls = signal.getsignal(signal.SIGTERM), runner.score_maps, []
+
+    def terminated(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return score_maps(*arguments)
+
+    monkeypatch.setattr(runner, "score_maps", terminated)
+    arguments = ["compare", "--checkpoint", checkpoint, "--samples", "3", "--methods", "Random", "--out", str(tmp_path)]
+    assert main([*arguments, "--device", "cpu", "--quiet"]) == 130
+    assert read_rows(tmp_path / "table1.csv")[1][6] == "2"
+    assert signal.getsignal(signal.SIGTERM) is before
+    capsys.readouterr()
+    assert main([*arguments, "--device", "cpu", "--quiet", "--report-only"]) == 0
+    assert main([*arguments, "--device", "cpu", "--quiet"]) == 0
+    assert read_rows(tmp_path / "table1.csv")[1][6] == "3"
 
 
 @pytest.mark.parametrize(

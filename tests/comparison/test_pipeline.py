@@ -87,7 +87,22 @@ def test_an_interrupt_leaves_tables_and_the_rerun_completes_them(tmp_path, model
     outcome = compared(tmp_path, model)
     assert outcome.complete
     assert [row.n for row in outcome.table] == [6, 6]
-    assert "interrupted" not in (tmp_path / "report.html").read_text()
+    assert "not finished" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_alone_scores_nothing(tmp_path, model, monkeypatch) -> None:
+    compared(tmp_path, model)
+    lines = (tmp_path / "scores.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "scores.csv").write_text("".join(lines[:7]))
+    for name in ("table1.csv", "report.html", "figure5.png"):
+        (tmp_path / name).unlink()
+    outcome = compare(tmp_path, protocol(), model, Images(LABELS), CLASSES, report_only=True)
+    assert not outcome.complete
+    assert [row.n for row in outcome.table] == [3, 3]
+    assert "scores stand on 3 of 6 images" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "figure5.png").exists()
+    with pytest.raises(ValueError, match="holds no scores to report"):
+        compare(tmp_path / "empty", protocol(), model, Images(LABELS), CLASSES, report_only=True)
 
 
 def test_an_interrupt_before_any_score_leaves_empty_tables(tmp_path, model, monkeypatch) -> None:
