@@ -61,11 +61,11 @@ def _leaf_chunks(x: Any, chunk_size: int | None) -> Iterator[torch.Tensor]:
         yield batch[start : start + size].clone().requires_grad_().clone()
 
 
-def _predict(original: Callable[..., Any], settings: _Settings, self: Any, x: Any, **kwargs: Any) -> Any:
-    kwargs["grad"] = True
+def _predict(predict: Callable[..., Any], settings: _Settings, x: Any, grad: bool = False, **kwargs: Any) -> Any:
+    # 'grad' is taken off the caller, who may have said no.
     if not isinstance(x, (np.ndarray, torch.Tensor)):
-        return original(self, x, **kwargs)  # A tokeniser's output; its leaves are the embeddings.
-    return np.concatenate([original(self, chunk, **kwargs) for chunk in _leaf_chunks(x, settings.chunk_size)])
+        return predict(x, grad=True, **kwargs)  # A tokeniser's output; its leaves are the embeddings.
+    return np.concatenate([predict(chunk, grad=True, **kwargs) for chunk in _leaf_chunks(x, settings.chunk_size)])
 
 
 def _hidden_representations(
@@ -118,23 +118,23 @@ def _stepwise(generator: Generator[Any, None, None]) -> Generator[Any, None, Non
         yield item
 
 
-def _with_gradients(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+def _with_gradients(name: str, original: Any) -> Callable[..., Any]:
     """Return a method of ``PyTorchModel`` that behaves as ``original`` outside of :func:`gradients_enabled`."""
 
     @functools.wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = original.__get__(self, type(self))  # It may be a descriptor of a cache, not a function.
         settings = _settings.get()
         if settings is None:
-            return original(self, *args, **kwargs)
+            return bound(*args, **kwargs)
         if name == "predict":
-            # The second positional argument is 'grad'.
-            return _predict(original, settings, self, *args[:1], **kwargs)
+            return _predict(bound, settings, *args, **kwargs)
         if name == "get_hidden_representations":
             return _hidden_representations(settings, self, *args, **kwargs)
         if name == "get_random_layer_generator":
-            return _stepwise(original(self, *args, **kwargs))
+            return _stepwise(bound(*args, **kwargs))
         with _CopyGraphTensorsDetached():
-            return original(self, *args, **kwargs)
+            return bound(*args, **kwargs)
 
     return method
 

@@ -13,6 +13,12 @@ import quantus_vit
 from .toy import ToyViT, toy_batch, toy_vit
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Tens of thousands of NumPy's deprecations from the older releases of Quantus.
+    config.addinivalue_line("filterwarnings", r"ignore::DeprecationWarning:quantus\.")
+    config.addinivalue_line("filterwarnings", r"ignore:invalid escape sequence:DeprecationWarning")
+
+
 @pytest.fixture
 def plain() -> ToyViT:
     return toy_vit(hooked=False)
