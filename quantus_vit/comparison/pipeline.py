@@ -14,10 +14,11 @@ import torch
 
 from . import statistics
 from .figures import draw_boxplots, draw_map_rows, draw_samples
+from .findings import ReportContent
 from .metrics import build_scorers
 from .pictures import gather_map_rows, gather_samples, pictured_method
 from .protocol import Protocol
-from .report import ReportContent, write_report
+from .report import write_report
 from .runner import ComparisonRun, XrayDataset, open_folder
 from .sampling import Selection, balanced_sample
 from .scores import CsvLog, Failure, Note, Score, TieBreak

@@ -9,20 +9,14 @@ import base64
 import html
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .findings import ALPHA, ReportContent, caveats, findings
 from .metrics import METRICS
-from .protocol import Protocol
-from .sampling import Selection
-from .scores import Failure, Note, Score
-from .statistics import ClassRow, SignificanceRow, SpreadRow, TableRow
 
-__all__ = ["ReportContent", "findings", "write_report"]
-
-ALPHA = 0.05
+__all__ = ["write_report"]
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -35,28 +29,10 @@ figcaption, .small { font-size: .87rem; color: #4a5566; } .warning { background:
      border-left: 4px solid #e69f00; padding: .5rem .9rem; margin: .8rem 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid #e3e7ee; text-align: left; vertical-align: top; }
+td { white-space: nowrap; } td.long { white-space: normal; overflow-wrap: anywhere; }
 th { background: #f3f5f9; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.best td { font-weight: 600; } code { background: #f3f5f9; padding: .05rem .3rem; overflow-wrap: anywhere; }
 """
-
-
-@dataclass(frozen=True)
-class ReportContent:
-    """Everything the page shows; see :mod:`.statistics` and :mod:`.scores` for the rows."""
-
-    protocol: Protocol
-    environment: Mapping[str, Any]
-    class_names: tuple[str, ...]
-    selection: Selection
-    scores: Sequence[Score]
-    table: Sequence[TableRow]
-    by_class: Sequence[ClassRow]
-    significance: Sequence[SignificanceRow]
-    spread: Sequence[SpreadRow]
-    failures: Sequence[Failure]
-    notes: Sequence[Note]
-    higher_is_better: Mapping[str, bool]
-    complete: bool
 
 
 def write_report(folder: Path, content: ReportContent) -> Path:
@@ -81,41 +57,6 @@ def write_report(folder: Path, content: ReportContent) -> Path:
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
-
-
-def findings(content: ReportContent) -> list[str]:
-    """Sentences on what the table and the tests say, and what they do not."""
-    sentences = []
-    best: dict[str, str] = {}
-    for metric in dict.fromkeys(row.metric for row in content.table):
-        higher = content.higher_is_better[metric]
-        rows = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
-        if not rows:
-            sentences.append(f"{metric}: no score at all.")
-            continue
-        rows.sort(key=lambda row: -row.mean if higher else row.mean)
-        best[metric] = rows[0].method
-        order = ", ".join(f"{row.method} {row.mean:.3f}" for row in rows)
-        text = f"{metric} ({'higher' if higher else 'lower'} is better), by mean: {order}."
-        sentences.append(f"{text} {_tested(content, metric)}" if len(rows) > 1 else text)
-    for name in dict.fromkeys(metric.split("[baseline=")[0] for metric in best if "[baseline=" in metric):
-        winners = {metric: method for metric, method in best.items() if metric.startswith(f"{name}[")}
-        if len(set(winners.values())) > 1:
-            leaders = "; ".join(f"{method} leads under {metric}" for metric, method in winners.items())
-            sentences.append(
-                f"The baseline changes the order: {leaders}. No method is the more faithful one by {name} as such."
-            )
-    return sentences
-
-
-def _tested(content: ReportContent, metric: str) -> str:
-    tests = [row for row in content.significance if row.metric == metric]
-    clear = [row for row in tests if row.p_holm < ALPHA]
-    pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
-    if not pairs:
-        return f"No two methods differ by the paired tests at {ALPHA} after Holm's correction."
-    text = f"Different at {ALPHA} after Holm's correction: {', '.join(pairs)}"
-    return f"{text}; the other pairs are not told apart." if len(clear) < len(tests) else f"{text}."
 
 
 def _heading(content: ReportContent) -> list[str]:
@@ -268,32 +209,8 @@ def _ties(content: ReportContent) -> list[str]:
 
 
 def _caveats(content: ReportContent) -> list[str]:
-    protocol = content.protocol
-    items = [
-        "The scores measure how maps agree with what the model does, and the masks where they are used; not "
-        "whether the model is right, nor whether a map is of use to a radiologist.",
-    ]
-    if {"FaithfulnessEstimate", "PixelFlipping"} & set(protocol.metrics):
-        names = ", ".join(map(str, protocol.baselines))
-        items.append(
-            f"Values are replaced by {names} in normalised units (0.0 is ImageNet's mean grey, \"black\" the image's "
-            "own minimum). Such images lie outside of what the model was trained on, and the choice alone can turn the "
-            "order of the methods around."
-            + ("" if len(protocol.baselines) > 1 else " Here it is one; run several to see (--baselines 0.0 black).")
-        )
-        items.append(
-            f"FaithfulnessEstimate is that of Quantus {protocol.quantus}, {protocol.features_in_step} features in a "
-            f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
-            "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are no scale for these."
-        )
-    if "LimeCXR" in protocol.methods:
-        precision = "" if protocol.precision == "float32" else f", its forward passes in {protocol.precision}"
-        items.append(f"LimeCXR is drawn with {protocol.lime_samples} perturbed images and one seed{precision}.")
-    items.append(
-        "The tests take images as independent. Images of one patient or one hospital are not, and then the intervals "
-        "are too narrow. One model was trained once: nothing here says how another training would come out."
-    )
-    return ["<h2>Caveats</h2>", "<ul>" + "".join(f"<li>{_text(item)}</li>" for item in items) + "</ul>"]
+    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in caveats(content))
+    return ["<h2>Caveats</h2>", f"<ul>{items}</ul>"]
 
 
 def _failures(content: ReportContent) -> list[str]:
@@ -330,11 +247,16 @@ def _html_table(header: Sequence[str], rows: Iterable[tuple[Sequence[Any], bool]
     lines = ['<div class="scroll"><table>', f"<tr>{head}</tr>"]
     for cells, strong in rows:
         row = "".join(
-            f'<td class="number">{_number(cell)}</td>' if isinstance(cell, (int, float)) else f"<td>{_text(cell)}</td>"
+            f'<td class="number">{_number(cell)}</td>' if isinstance(cell, (int, float)) else _text_cell(str(cell))
             for cell in cells
         )
         lines.append(f'<tr class="best">{row}</tr>' if strong else f"<tr>{row}</tr>")
     return [*lines, "</table></div>"]
+
+
+def _text_cell(text: str) -> str:
+    # Short cells stay on one line, so that intervals and names are read at a glance.
+    return f'<td class="long">{_text(text)}</td>' if len(text) > 45 else f"<td>{_text(text)}</td>"
 
 
 def _number(value: float) -> str:

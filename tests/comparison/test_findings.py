@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from quantus_vit.comparison.report import ReportContent, findings
+from quantus_vit.comparison.findings import ReportContent, findings
 from quantus_vit.comparison.sampling import Selection
 from quantus_vit.comparison.scores import Score
 from quantus_vit.comparison.statistics import significance, table
