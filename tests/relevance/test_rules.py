@@ -1,0 +1,157 @@
+"""Every rule against scalar loops written from the papers, in both currencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from quantus_vit.relevance import operations as ops
+from quantus_vit.relevance.passes import Direction
+from quantus_vit.relevance.rules import (
+    Constant,
+    Epsilon,
+    FrozenDeviation,
+    Gamma,
+    Pass,
+    Rule,
+    Shares,
+    Taylor,
+    Uniform,
+    Values,
+    ZPlus,
+)
+
+from . import brute_force
+
+CURRENCIES = ["relevance", "multiplier"]
+
+
+def tensors(*shapes: tuple[int, ...], seed: int = 0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def down(
+    currency: Any,
+    build: Callable[[Rule, Direction], ops.Operation],
+    rule: Rule,
+    inputs: list[Tensor],
+    relevance: Tensor,
+) -> list[Tensor]:
+    """Relevances of the inputs, whatever the messages of the pass are."""
+    direction = Direction(currency)
+    operation = build(rule, direction)
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    output = operation(*leaves)
+    direction.relevance = True
+    message = relevance if currency == "relevance" else relevance / output.detach()
+    found = torch.autograd.grad(output, leaves, message)
+    return [m if currency == "relevance" else m * x for m, x in zip(found, inputs, strict=True)]
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> Callable[[Rule, Direction], ops.Operation]:
+    return lambda rule, direction: ops.Linear(rule, direction, "", weight, bias)
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_linear_rules(currency: str, seed: int) -> None:
+    x, weight, bias, relevance = tensors((2, 3, 5), (4, 5), (4,), (2, 3, 4), seed=seed)
+    cases: list[tuple[Rule, Callable[..., Any]]] = [
+        (ZPlus(), lambda x, r: brute_force.linear_z_plus(x, weight.numpy(), r)),
+        (Epsilon(), lambda x, r: brute_force.linear_epsilon(x, weight.numpy(), bias.numpy(), r, 0.0)),
+        (Epsilon(0.3), lambda x, r: brute_force.linear_epsilon(x, weight.numpy(), bias.numpy(), r, 0.3)),
+        (Gamma(0.5, 0.0), lambda x, r: brute_force.linear_gamma(x, weight.numpy(), bias.numpy(), r, 0.5)),
+        (Gamma(20.0, 0.0), lambda x, r: brute_force.linear_gamma(x, weight.numpy(), bias.numpy(), r, 20.0)),
+    ]
+    for rule, reference in cases:
+        (found,) = down(currency, linear(weight, bias), rule, [x], relevance)
+        wanted = [reference(x[n, t].numpy(), relevance[n, t].numpy()) for n in range(2) for t in range(3)]
+        np.testing.assert_allclose(found.reshape(6, 5).numpy(), np.stack(wanted), rtol=1e-6, atol=1e-8)
+
+
+def test_z_plus_on_few_tokens_equals_all_tokens() -> None:
+    """Tokens without relevance are skipped; the result must not tell."""
+    x, weight, relevance = tensors((2, 9, 5), (4, 5), (2, 9, 4))
+    relevance[:, 1:] = 0
+    (found,) = down("relevance", linear(weight, None), ZPlus(), [x], relevance)
+    assert found[:, 1:].abs().max() == 0
+    for n in range(2):
+        wanted = brute_force.linear_z_plus(x[n, 0].numpy(), weight.numpy(), relevance[n, 0].numpy())
+        np.testing.assert_allclose(found[n, 0].numpy(), wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_z_plus_drops_relevance_that_no_input_agrees_with() -> None:
+    """One input of the wrong sign: nothing to share among, and rounding must not become relevance."""
+    x, weight = torch.tensor([[1.0]]), torch.tensor([[-0.3], [0.7]])
+    (found,) = down("relevance", linear(weight, None), ZPlus(), [x], torch.ones(1, 2))
+    torch.testing.assert_close(found, torch.ones(1, 1))
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_product_rules(currency: str) -> None:
+    a, b, relevance = tensors((3, 4), (4, 5), (3, 5))
+    build = lambda rule, direction: ops.Product(rule, direction, "")  # noqa: E731
+    wanted = brute_force.product_uniform(a.numpy(), b.numpy(), relevance.numpy())
+    for found, reference in zip(down(currency, build, Uniform(), [a, b], relevance), wanted, strict=True):
+        np.testing.assert_allclose(found.numpy(), reference, rtol=1e-9)
+    left, right = down(currency, build, Values(), [a, b], relevance)
+    assert left.abs().max() == 0
+    np.testing.assert_allclose(right.numpy(), 2 * wanted[1], rtol=1e-9)
+
+
+def test_sum_shares_are_per_sample() -> None:
+    a, b, relevance = tensors((3, 4, 2), (3, 4, 2), (3, 4, 2))
+    build = lambda rule, direction: ops.Add(rule, direction, "", (False, False))  # noqa: E731
+    found = down("relevance", build, Shares(0.0), [a, b], relevance)
+    for n in range(3):
+        wanted = brute_force.add_shares(a[n].numpy(), b[n].numpy(), relevance[n].numpy())
+        for part, reference in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(part[n].numpy(), reference, rtol=1e-9)
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_softmax_rules(currency: str) -> None:
+    x, relevance = tensors((2, 6), (2, 6))
+    wanted = np.stack([brute_force.softmax_taylor(x[n].numpy(), relevance[n].numpy()) for n in range(2)])
+
+    class Kept(ops.Softmax):
+        """Keeps its input too, as the relevance form of the rule needs it."""
+
+        def forward(self, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+            output, _ = super().forward(*inputs)
+            return output, (*inputs, output)
+
+        def bind(self, saved: tuple[Tensor, ...]) -> None:
+            ops.Operation.bind(self, saved)
+
+    (found,) = down(currency, lambda rule, direction: Kept(rule, direction, "", -1), Taylor(), [x], relevance)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
+    (nothing,) = down(
+        currency, lambda rule, direction: ops.Softmax(rule, direction, "", -1), Constant(), [x], relevance
+    )
+    assert nothing.abs().max() == 0
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_layer_norm_with_frozen_deviation(currency: str) -> None:
+    x, weight, bias, relevance = tensors((3, 6), (6,), (6,), (3, 6))
+    build = lambda rule, direction: ops.LayerNorm(rule, direction, "", [6], weight, bias, 1e-5)  # noqa: E731
+    (found,) = down(currency, build, FrozenDeviation(), [x], relevance)
+    wanted = [
+        brute_force.layer_norm_frozen(x[n].numpy(), weight.numpy(), bias.numpy(), 1e-5, relevance[n].numpy())
+        for n in range(3)
+    ]
+    np.testing.assert_allclose(found.numpy(), np.stack(wanted), rtol=1e-9)
+
+
+@pytest.mark.parametrize("currency", CURRENCIES)
+def test_activations_pass_relevance_on(currency: str) -> None:
+    x, relevance = tensors((3, 6), (3, 6))
+    (found,) = down(currency, lambda rule, direction: ops.Gelu(rule, direction, "", "none"), Pass(), [x], relevance)
+    torch.testing.assert_close(found, relevance)
