@@ -66,6 +66,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch-size", type=int, help="images a step")
     group.add_argument("--lr", type=float, help="learning rate of AdamW")
     group.add_argument("--head-lr", type=float, help="learning rate of the classifier (default: --lr)")
+    group.add_argument("--embed-lr", type=float, help="learning rate of the patch embedding (default: --lr)")
     group.add_argument("--weight-decay", type=float, help="weight decay of matrices")
     group.add_argument("--warmup", type=float, help="share of the steps in which the learning rate rises")
     group.add_argument("--schedule", choices=("constant", "cosine"), help="learning rate after the warm-up")

@@ -74,23 +74,19 @@ class FineTuning(L.LightningModule):  # type: ignore[misc]
         self.log("val_loss", self._loss_sum / total, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over four groups: backbone and head, each with and without decay."""
+        """AdamW over groups: patch embedding, backbone and head, each with and without decay."""
         settings = self.settings
-        head = {id(parameter) for parameter in self.model.get_classifier().parameters()}  # type: ignore[operator]
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        rates = self._rates()
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 # Biases, norms and LayerScale are vectors; decaying them towards 0 has no good reason.
-                groups.setdefault((id(parameter) in head, parameter.ndim >= 2), []).append(parameter)
-        head_lr = settings.lr if settings.head_lr is None else settings.head_lr
+                rate = rates.get(id(parameter), settings.lr)
+                groups.setdefault((rate, parameter.ndim >= 2), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [
-                {
-                    "params": parameters,
-                    "lr": head_lr if is_head else settings.lr,
-                    "weight_decay": settings.weight_decay if decays else 0.0,
-                }
-                for (is_head, decays), parameters in groups.items()
+                {"params": parameters, "lr": rate, "weight_decay": settings.weight_decay if decays else 0.0}
+                for (rate, decays), parameters in groups.items()
             ]
         )
         steps = int(self.trainer.estimated_stepping_batches)
@@ -98,6 +94,20 @@ class FineTuning(L.LightningModule):  # type: ignore[misc]
             optimizer, lambda step: rate_factor(step, steps, settings.warmup, settings.schedule)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rates(self) -> dict[int, float]:
+        """Learning rates that differ from the backbone's, by the parameter's id."""
+        parts = {"get_classifier": self.settings.head_lr, "patch_embed": self.settings.embed_lr}
+        rates: dict[int, float] = {}
+        for name, rate in parts.items():
+            if rate is None:
+                continue
+            part = getattr(self.model, name, None)
+            if part is None:
+                raise ValueError(f"{type(self.model).__name__} has no {name} to give a learning rate of its own")
+            module = part if isinstance(part, nn.Module) else part()
+            rates |= {id(parameter): rate for parameter in module.parameters()}
+        return rates
 
 
 def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:

@@ -31,6 +31,9 @@ class TrainingSettings:
         Learning rate of AdamW (Loshchilov and Hutter, 2019).
     head_lr
         Learning rate of the classifier; None for ``lr``.
+    embed_lr
+        Learning rate of the patch embedding; None for ``lr``. From scratch it wants to be lower by far: a patch's
+        pixels move together, so that their weights' steps add up.
     weight_decay
         Decay of AdamW, on matrices alone.
     warmup
@@ -57,6 +60,7 @@ class TrainingSettings:
     batch_size: int = 32
     lr: float = 1e-4
     head_lr: float | None = None
+    embed_lr: float | None = None
     weight_decay: float = 0.01
     warmup: float = 0.0
     schedule: str = "constant"
@@ -71,8 +75,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         """Refuse values that make no sense, naming them."""
         positive = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        if self.head_lr is not None:
-            positive["head_lr"] = self.head_lr
+        optional = {"head_lr": self.head_lr, "embed_lr": self.embed_lr}
+        positive |= {name: value for name, value in optional.items() if value is not None}
         for name, value in positive.items():
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")

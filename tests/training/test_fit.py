@@ -112,8 +112,8 @@ def test_prints_no_warnings_and_no_adverts(
         assert word not in output
 
 
-def test_only_head_gets_the_heads_rate_and_only_matrices_decay(model: nn.Module) -> None:
-    settings = TrainingSettings(lr=1e-4, head_lr=1e-2, weight_decay=0.3)
+def test_parts_get_their_rates_and_only_matrices_decay(model: nn.Module) -> None:
+    settings = TrainingSettings(lr=1e-4, head_lr=1e-2, embed_lr=1e-6, weight_decay=0.3)
     module = FineTuning(model, settings, [1, 1, 1])
     module.trainer = type("Trainer", (), {"estimated_stepping_batches": 10})()  # all that is asked of it
     optimizer = module.configure_optimizers()["optimizer"]
@@ -124,7 +124,8 @@ def test_only_head_gets_the_heads_rate_and_only_matrices_decay(model: nn.Module)
             seen[names[id(parameter)]] = (group["initial_lr"], group["weight_decay"], parameter.ndim)
     assert seen.keys() == dict(model.named_parameters()).keys()
     for name, (rate, decay, ndim) in seen.items():
-        assert rate == (1e-2 if name.startswith("head.") else 1e-4), name
+        wanted = {"head": 1e-2, "patch_embed": 1e-6}.get(name.split(".")[0], 1e-4)
+        assert rate == wanted, name
         assert decay == (0.3 if ndim > 1 else 0.0), name
 
 

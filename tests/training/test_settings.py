@@ -21,6 +21,7 @@ def test_defaults_are_the_papers() -> None:
         ("lr", 0.0),
         ("lr", float("nan")),
         ("head_lr", -1.0),
+        ("embed_lr", 0.0),
         ("weight_decay", -0.1),
         ("patience", -1),
         ("warmup", 1.0),
