@@ -79,6 +79,9 @@ class Operation:
 
         The stabilizer is added with the denominator's sign.
         """
+        if not self.carries_relevance and denominator is self.output:
+            size = denominator.abs()  # m z / (z + eps sign z) = m |z| / (|z| + eps)
+            return message * (size / (size + stabilizer)) if stabilizer else message
         relevance = message if self.carries_relevance else message * self.output
         if stabilizer:
             denominator = denominator + torch.copysign(denominator.new_tensor(stabilizer), denominator)
@@ -143,8 +146,8 @@ class Affine(Operation):
 
     @cached_property
     def absolute_weight(self) -> Tensor:
-        """|W|, made anew for each backward through this call: a copy of every weight would cost more than it saves."""
-        return self.weight.abs()
+        """|W|, made anew for each backward through this call, so that no second copy of the model is held."""
+        return self._remembered("absolute_weight", self.weight.abs)
 
     def bias_over(self, output: Tensor) -> Tensor | None:
         """The bias, shaped to be broadcast over the output."""
@@ -168,12 +171,27 @@ class Affine(Operation):
         return (self.pull(message),)
 
     def absolute_output(self) -> Tensor:
-        """|x| |W|, shape of the output; kept between passes when several targets share one forward."""
-        found = self.memory.get("absolute_output")
+        """|x| |W|, shape of the output."""
+        return self._remembered("absolute_output", lambda: self.apply_weight(self.x.abs(), self.absolute_weight))
+
+    def agreeing_output(self) -> Tensor:
+        """2 (x+ W+ + x- W-) = x W + |x| |W|; 0 where it is no more than rounding of its two parts."""
+        return self._remembered("agreeing_output", self._agreeing_output)
+
+    def _agreeing_output(self) -> Tensor:
+        minus_bias = None if self.bias is None else -self.bias
+        absolute = self.apply_weight(self.x.abs(), self.absolute_weight, minus_bias)
+        rounding = absolute * (4 * torch.finfo(absolute.dtype).eps)
+        agreeing = absolute.add_(self.output)
+        return agreeing.masked_fill_(agreeing <= rounding, 0)
+
+    def _remembered(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
+        """What depends on the forward alone is kept while further targets follow."""
+        found = self.memory.get(key)
         if found is None:
-            found = self.apply_weight(self.x.abs(), self.absolute_weight)
+            found = compute()
             if self.direction.keep:
-                self.memory["absolute_output"] = found
+                self.memory[key] = found
         return found
 
     def pull_absolute(self, message: Tensor) -> Tensor:
@@ -191,6 +209,25 @@ class Linear(Affine):
 
     def pull(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
         return message @ (self.weight if weight is None else weight)
+
+    def propagate(self, message: Tensor) -> Messages:
+        """As for every operation, on the tokens alone that carry a message: above the last attention few do."""
+        direction = self.direction
+        if message.dim() > 2 and direction.sparse and direction.report is None:
+            tokens = message.flatten(0, -2)
+            used = tokens.any(-1).nonzero()[:, 0]
+            direction.sparse = 4 * len(used) < len(tokens)
+            if direction.sparse:
+                return (self._propagate_tokens(tokens, used),)
+        return super().propagate(message)
+
+    def _propagate_tokens(self, tokens: Tensor, used: Tensor) -> Tensor | None:
+        part = copy.copy(self)
+        x = self.x.flatten(0, -2)
+        part.inputs, part.output = (x[used],), self.output.flatten(0, -2)[used]
+        part.memory = {}
+        (message,) = Operation.propagate(part, tokens[used])
+        return None if message is None else torch.zeros_like(x).index_copy_(0, used, message).view(self.x.shape)
 
 
 class Projection(Linear):

@@ -18,7 +18,7 @@ from .composites import Composite, Currency
 from .conservation import ConservationReport
 from .location import Locator
 
-Start = Literal["input", "attention"]
+Start = Literal["input", "attention", "last attention"]
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Direction:
     currency: Currency
     relevance: bool = False
     keep: bool = False
+    sparse: bool = True
     report: ConservationReport | None = None
     consume: Callable[[Attention], None] | None = None
 
@@ -129,6 +130,7 @@ class Trace:
         if self._released:
             raise RuntimeError("this trace's graph was released by an earlier pass; give that pass keep=True")
         self._released = not keep
+        self._direction.sparse = True
         if not self._output.requires_grad:
             return [None for _ in self._leaves]
         device = self._output.device.type
@@ -147,6 +149,7 @@ def trace(
     keep_weights: bool = False,
     arguments: Sequence[Any] = (),
     reduce_weights: Callable[[Tensor], Tensor] | None = None,
+    locate: bool = False,
 ) -> Trace:
     """Run the model once and record what the backward passes need.
 
@@ -158,8 +161,10 @@ def trace(
         (N, C, H, W).
     composite : Composite or None
         The rules; None records attention weights only, no graph.
-    start : {"input", "attention"}
+    start : {"input", "attention", "last attention"}
         Where backward passes end: at the input, or at the attention maps of layer ``start_layer``, with no graph below.
+        ``"last attention"`` counts the model's attention modules to find the last layer; it may miss (then no layer has
+        a gradient) where modules are never run.
     start_layer : int
         Index of the first attention layer of interest.
     keep_weights : bool
@@ -168,6 +173,8 @@ def trace(
         Further positional arguments of the model's forward.
     reduce_weights : callable, optional
         Applied to kept attention weights at once, e.g. a mean over heads.
+    locate : bool
+        Note the module of every operation, for a conservation report by block.
 
     Raises
     ------
@@ -193,6 +200,8 @@ def trace(
             leaves.append(x.requires_grad_())  # x is a detached alias: the caller's tensor stays as it is
         mode = Interception(Locator(model), composite, direction, leaves)
         mode.attend_from = start_layer if start == "attention" and composite is not None else None
+        mode.attend_last = start == "last attention"
+        mode.locate = locate or (composite is not None and bool(composite.exceptions))
         mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
         with mode:
             output = logits_of(model(x, *arguments))

@@ -50,7 +50,8 @@ class Pass(Rule):
         x_like = operation.inputs[0] if hasattr(operation, "inputs") else operation.output
         if operation.carries_relevance:
             return (reduce_to(message, x_like),)
-        return (reduce_to(message * divide(operation.output, x_like), x_like),)
+        slope = torch.nan_to_num_(operation.output / x_like, 0.0, 0.0, 0.0)
+        return (reduce_to(slope.mul_(message), x_like),)
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ class ZPlus(Rule):
     stabilizer: float = 1e-9
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        agreeing = operation.absolute_output() + operation.unbiased_output()
-        share = operation.ratio(message, agreeing.clamp_min_(0), 2 * self.stabilizer)
+        agreeing = operation.agreeing_output()
+        relevance = message if operation.carries_relevance else message * operation.output
+        share = (relevance / (agreeing + 2 * self.stabilizer)).masked_fill_(agreeing == 0, 0)
         return (operation.hand_down(operation.x, operation.pull(share), operation.pull_absolute(share)),)
 
 
@@ -226,8 +228,9 @@ class Shares(Rule):
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         a, b = operation.inputs
-        share = operation.ratio(message, operation.output + self.stabilizer)
-        parts = [share * a, share * b]
+        share = message / (operation.output + self.stabilizer)
+        share.masked_fill_(operation.output == 0, 0)
+        parts = [share * a, share.mul_(b)]
         sums = [_sample_sum(part) for part in parts]
         total = sums[0].abs() + sums[1].abs() + self.stabilizer
         whole = _sample_sum(message)
