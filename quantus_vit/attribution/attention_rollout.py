@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..relevance import trace
-from .base import AttributionMethod, Target, check_inputs, resolve_target
-from .tokens import check_interpolation, rollout_row, square_maps, to_image, token_grid
+from .base import AttributionMethod, Target, arguments, check_inputs, resolve_target
+from .tokens import check_interpolation, rollout_row, start_row, to_image, token_grid, weights_with_readout
 
 
 class AttentionRollout(AttributionMethod):
     """Product over layers of the row-normalised (I + mean attention over heads); the class token's row.
 
-    It does not depend on the target: the map says where the class token looks, not why a class was chosen.
+    It does not depend on the target: the map says where the class token looks, not why a class was chosen. Without a
+    class token it is the row that the logits are read from, as in :class:`TransformerLRP`.
 
     Parameters
     ----------
@@ -35,19 +36,18 @@ class AttentionRollout(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; the target is checked, not used."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        mean = partial(torch.mean, dim=1)
-        traced = trace(self.model, inputs, None, keep_weights=True, reduce_weights=mean)
+        traced, layers, start = weights_with_readout(
+            self.model, inputs, partial(torch.mean, dim=1), arguments(additional_forward_args)
+        )
         resolve_target(target, traced.logits)
-        layers = square_maps(traced.attentions, inputs.shape[0])
-        if self.start_layer >= len(layers):
-            raise ValueError(f"the model has {len(layers)} attention layers; layer {self.start_layer} does not exist")
+        layers.check_start(self.start_layer)
+        pooled = None if layers.pooling is None else layers.pooling.weights
         # (I + A) / 2 is row-normalised since A's rows sum to 1; the factors 1/2 only scale the map
-        maps = [layer.weights for layer in layers[self.start_layer :] if layer.weights is not None]
-        start = torch.zeros_like(maps[0][:, 0])
-        start[:, 0] = 0.5 ** len(maps)
-        grid = token_grid(self.model, layers[0].shape[-1], inputs)
-        return to_image(rollout_row(maps, start), grid, inputs, self.interpolate)
+        maps = [layer.weights for layer in layers.blocks[self.start_layer :] if layer.weights is not None]
+        row = start_row(layers, start, pooled) * 0.5 ** len(maps)
+        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
+        return to_image(rollout_row(maps, row), grid, inputs, self.interpolate)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..relevance import Composite, attn_lrp, trace
-from .base import AttributionMethod, Target, check_inputs, one_hot, resolve_target
+from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
 
 
 class AttnLRP(AttributionMethod):
@@ -48,7 +50,7 @@ class AttnLRP(AttributionMethod):
         """True: relevance is input times multiplier."""
         return True
 
-    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """Relevance of every input value for one class per image.
 
         Parameters
@@ -57,6 +59,8 @@ class AttnLRP(AttributionMethod):
             (N, C, H, W), normalised as the model wants it.
         target : int, sequence of int, Tensor or None
             Class index for all images, or one per image; None is the predicted class.
+        additional_forward_args : Any
+            Further positional arguments of the model's forward, a tuple or one value; they get no relevance.
 
         Returns
         -------
@@ -72,7 +76,7 @@ class AttnLRP(AttributionMethod):
         """
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        traced = trace(self.model, inputs, self.composite)
+        traced = trace(self.model, inputs, self.composite, arguments=arguments(additional_forward_args))
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         return self._relevance(traced.relevance(self._message(seed, traced.logits))[0], inputs)
 

@@ -66,7 +66,7 @@ class AttributionMethod(Attribution):
         super().__init__(model)
         self.model = model
 
-    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """Attribution of one target per image; see the class for shapes."""
         raise NotImplementedError
 
@@ -81,6 +81,13 @@ class AttributionMethod(Attribution):
             raise ValueError(
                 f"inputs are on {inputs.device} but the model is on {parameter.device}; move one of them with .to(...)"
             )
+
+
+def arguments(additional_forward_args: Any) -> tuple[Any, ...]:
+    """Captum's ``additional_forward_args`` (None, one value or a tuple) as positional arguments."""
+    if additional_forward_args is None:
+        return ()
+    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
 
 
 def check_inputs(inputs: Any) -> Tensor:

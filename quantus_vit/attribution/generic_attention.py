@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..relevance import trace
 from ..relevance.composites import gradient
-from .base import AttributionMethod, Target, check_inputs, one_hot, resolve_target
-from .tokens import check_interpolation, rollout_row, square_maps, to_image, token_grid
+from ..relevance.passes import Attention
+from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
+from .tokens import check_interpolation, readout, rollout_row, start_row, to_image, token_grid, token_layers
 
 
 class GenericAttention(AttributionMethod):
@@ -31,20 +34,32 @@ class GenericAttention(AttributionMethod):
         check_interpolation(interpolate)
         self.interpolate = interpolate
 
-    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; target as in Captum."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        traced = trace(self.model, inputs, gradient(), start="attention", keep_weights=True)
+        traced = trace(
+            self.model,
+            inputs,
+            gradient(),
+            start="attention",
+            keep_weights=True,
+            arguments=arguments(additional_forward_args),
+        )
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
-        layers = square_maps(traced.attentions, inputs.shape[0])
+        layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(seed, keep=False)
-        maps = []
-        for layer in layers:
-            assert layer.weights is not None
-            weighted = torch.zeros_like(layer.weights) if layer.gradient is None else layer.gradient * layer.weights
-            maps.append(weighted.clamp(min=0).mean(1))
-        start = torch.zeros_like(maps[0][:, 0])
-        start[:, 0] = 1
-        grid = token_grid(self.model, layers[0].shape[-1], inputs)
-        return to_image(rollout_row(maps, start), grid, inputs, self.interpolate)
+        if layers.last.gradient is None:
+            raise ValueError("the model's logits do not depend on its last attention layer")
+        start = readout(layers.last.gradient)
+        pooled = None if layers.pooling is None else weighted(layers.pooling)
+        maps = [weighted(layer) for layer in layers.blocks]
+        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
+        return to_image(rollout_row(maps, start_row(layers, start, pooled)), grid, inputs, self.interpolate)
+
+
+def weighted(layer: Attention) -> Tensor:
+    """(N, queries, keys): mean over heads of (gradient * weights)+; 0 where the logits do not depend on the layer."""
+    assert layer.weights is not None
+    product = torch.zeros_like(layer.weights) if layer.gradient is None else layer.gradient * layer.weights
+    return product.clamp(min=0).mean(1)

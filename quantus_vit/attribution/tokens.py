@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..relevance.passes import Attention, original
+from ..relevance import trace
+from ..relevance.composites import gradient
+from ..relevance.passes import Attention, Trace, original
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -43,12 +46,12 @@ def token_grid(model: nn.Module, tokens: int, inputs: Tensor) -> TokenGrid:
             return TokenGrid(tokens, rows, columns)
     raise ValueError(
         f"{tokens} tokens do not fit a patch grid of the {height}x{width} input: no patch embedding of the model "
-        "explains them. TransformerLRP needs one global grid of patch tokens (use AttnLRP for windowed or pyramid models)"
+        "explains them. TransformerLRP needs one global grid of patch tokens; use AttnLRP for other models"
     )
 
 
 def _patch_sizes(model: nn.Module) -> list[tuple[int, int]]:
-    """Overall stride of the patch embedding: of one convolution, or of the product of a convolutional stem's strides."""
+    """Overall stride of the patch embedding: of one convolution, or the product of a convolutional stem's strides."""
     for module in model.modules():
         size = getattr(module, "patch_size", None)
         if isinstance(size, (int, tuple, list)) and not isinstance(module, nn.Conv2d):
@@ -65,33 +68,128 @@ def _patch_sizes(model: nn.Module) -> list[tuple[int, int]]:
     return sizes
 
 
-def square_maps(attentions: Sequence[Attention], size: int) -> list[Attention]:
-    """The layers, if all are global self-attention over the same tokens.
+@dataclass(frozen=True)
+class Layers:
+    """The attention layers as a rollout takes them.
+
+    Attributes
+    ----------
+    blocks : list of Attention
+        Self-attention over the same T tokens each, from the first layer to the last.
+    pooling : Attention or None
+        Attention pooling after them: some queries of its own over the T tokens.
+    """
+
+    blocks: list[Attention]
+    pooling: Attention | None
+
+    @property
+    def last(self) -> Attention:
+        """The layer whose queries the logits are read from."""
+        return self.blocks[-1] if self.pooling is None else self.pooling
+
+    def check_start(self, start_layer: int) -> None:
+        """Raise ``ValueError`` where there is no such layer."""
+        if start_layer >= len(self.blocks):
+            count = len(self.blocks)
+            raise ValueError(f"the model has {count} attention layers; layer {start_layer} does not exist")
+
+
+def token_layers(attentions: Sequence[Attention], size: int) -> Layers:
+    """The layers, if all are global self-attention over the same tokens, with or without attention pooling at the end.
 
     Raises
     ------
     ValueError
-        There is no attention, or it runs in windows or over changing token counts.
+        There is no attention, or it runs in windows, over channels or over changing token counts.
     """
     if not attentions:
         raise ValueError(
             "the model has no softmax attention: no softmax output was multiplied with values during its forward. "
             "TransformerLRP, AttentionRollout and GenericAttention explain Vision Transformers only"
         )
-    reference = attentions[0]
+    tokens = attentions[0].shape[-1]
     for layer in attentions:
+        queries, keys = layer.shape[-2:]
         if layer.shape[0] != size or len(layer.shape) != 4:
             raise ValueError(
                 f"attention layer {layer.index} in '{layer.site}' has shape {layer.shape} for {size} images: windowed "
                 "attention has no global token grid to roll relevance out over; use AttnLRP"
             )
-        if layer.shape[-1] != reference.shape[-1] or layer.shape[-2] != layer.shape[-1]:
+        pools = layer is attentions[-1] and len(attentions) > 1 and keys == tokens
+        if keys != tokens or (queries != tokens and not pools):
             raise ValueError(
-                f"attention layer {layer.index} in '{layer.site}' maps {layer.shape[-1]} to {layer.shape[-2]} tokens, "
-                f"layer 0 maps {reference.shape[-1]} to {reference.shape[-2]}; a rollout needs the same tokens "
-                "everywhere; use AttnLRP"
+                f"attention layer {layer.index} in '{layer.site}' maps {keys} to {queries} tokens, where layer 0 reads "
+                f"{tokens}: a rollout needs self-attention over the same tokens in every layer (only attention pooling "
+                "may follow), which pyramids, class attention (CaiT) and cross-covariance attention (XCiT) do not "
+                "have; use AttnLRP"
             )
-    return list(attentions)
+    if attentions[-1].shape[-2] == tokens:
+        return Layers(list(attentions), None)
+    return Layers(list(attentions[:-1]), attentions[-1])
+
+
+def readout(evidence: Tensor) -> Tensor:
+    """Where the logits are read from: equal weights on the tokens whose attention the target depends on.
+
+    After the last attention layer tokens no longer mix, so its gradient (or relevance) is exactly 0 in the rows of
+    tokens that the logits do not use. What is left is the class token's row in a model that reads a class token, the
+    patches' rows under average pooling, both tokens' rows in a distilled model, the pooling query's row under
+    attention pooling; no name of a model is asked. Where nothing is left (the target does not depend on this layer) it
+    is the first row.
+
+    Parameters
+    ----------
+    evidence : Tensor
+        (N, heads, queries, keys), gradient or relevance of the last layer's attention weights.
+
+    Returns
+    -------
+    Tensor
+        (N, queries), with sum 1.
+    """
+    used = (evidence != 0).any(-1).any(1)
+    used[:, 0] |= ~used.any(1)
+    return used.to(evidence.dtype) / used.sum(1, keepdim=True).to(evidence.dtype)
+
+
+def start_row(layers: Layers, start: Tensor, pooled: Tensor | None) -> Tensor:
+    """Weights of the blocks' output tokens, (N, T): the readout, taken through attention pooling where there is one.
+
+    Parameters
+    ----------
+    layers : Layers
+    start : Tensor
+        (N, queries of ``layers.last``), from :func:`readout`.
+    pooled : Tensor or None
+        (N, queries, T), the pooling layer's map. It has no residual connection, so no identity is added.
+    """
+    if layers.pooling is None:
+        return start
+    assert pooled is not None
+    return (start[:, None] @ pooled)[:, 0]
+
+
+def weights_with_readout(
+    model: nn.Module, inputs: Tensor, reduce: Callable[[Tensor], Tensor] | None, arguments: Sequence[Any] = ()
+) -> tuple[Trace, Layers, Tensor]:
+    """Attention weights of one forward, for methods without a target, and the tokens that the logits are read from.
+
+    Only what lies above the last attention layer is differentiated. Where that layer's place could not be told from
+    the model's modules, the forward runs a second time.
+    """
+    options: dict[str, Any] = {"keep_weights": True, "reduce_weights": reduce, "arguments": arguments}
+    traced = trace(model, inputs, gradient(), start="last attention", **options)
+    layers = token_layers(traced.attentions, inputs.shape[0])
+    traced.gradient(torch.ones_like(traced.logits), keep=False)
+    if layers.last.gradient is None:
+        traced = trace(model, inputs, gradient(), start="attention", start_layer=layers.last.index, **options)
+        layers = token_layers(traced.attentions, inputs.shape[0])
+        traced.gradient(torch.ones_like(traced.logits), keep=False)
+    found = layers.last.gradient
+    if found is None:
+        raise ValueError("the model's logits do not depend on its last attention layer")
+    return traced, layers, readout(found)
 
 
 def rollout_row(maps: Sequence[Tensor], start: Tensor) -> Tensor:

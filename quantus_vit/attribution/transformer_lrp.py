@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..relevance import chefer, trace
 from ..relevance.passes import Attention, Start, Trace
-from .base import AttributionMethod, Target, check_inputs, one_hot, resolve_target
-from .tokens import check_interpolation, rollout_row, square_maps, to_image, token_grid
+from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
+from .tokens import (
+    Layers,
+    check_interpolation,
+    readout,
+    rollout_row,
+    start_row,
+    to_image,
+    token_grid,
+    token_layers,
+    weights_with_readout,
+)
 
 VARIANTS = ("transformer_attribution", "rollout", "last_layer", "last_layer_attn", "second_layer", "full")
 
@@ -19,6 +31,11 @@ class TransformerLRP(AttributionMethod):
     z+ relevance is propagated from the target's logit down to each attention map; the maps' relevance R and the logit's
     gradient G give one matrix a layer, A = mean over heads of (G * R)+, and the class token's row of
     (I + A_L) ... (I + A_1) is the relevance of the patches (equations 12 to 14 of the paper).
+
+    Models that read their logits from other tokens get the mean of those tokens' rows: all pooled tokens under average
+    pooling, both tokens of a distilled model; under attention pooling the row is (G * R)+ of the pooling query. Which
+    tokens these are is taken from the graph: the rows of the last attention map whose gradient is not 0
+    (:func:`~quantus_vit.attribution.tokens.readout`).
 
     Parameters
     ----------
@@ -61,7 +78,7 @@ class TransformerLRP(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    def attribute(self, inputs: Tensor, target: Target = None) -> Tensor:
+    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """Relevance maps of one class per image.
 
         Parameters
@@ -70,6 +87,8 @@ class TransformerLRP(AttributionMethod):
             (N, C, H, W), normalised as the model wants it.
         target : int, sequence of int, Tensor or None
             Class index for all images, or one per image; None is the predicted class.
+        additional_forward_args : Any
+            Further positional arguments of the model's forward, a tuple or one value; they get no relevance.
 
         Returns
         -------
@@ -85,7 +104,7 @@ class TransformerLRP(AttributionMethod):
         """
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        traced = self._trace(inputs)
+        traced = self._trace(inputs, arguments(additional_forward_args))
         return self._map(traced, resolve_target(target, traced.logits), inputs, keep=False)
 
     def attribute_all_targets(self, inputs: Tensor) -> Tensor:
@@ -98,21 +117,14 @@ class TransformerLRP(AttributionMethod):
         maps = [self._map(traced, target, inputs, keep=k < classes - 1) for k, target in enumerate(targets)]
         return torch.stack(maps, 1)
 
-    def _trace(self, inputs: Tensor) -> Trace:
+    def _trace(self, inputs: Tensor, further: tuple[Any, ...] = ()) -> Trace:
         start: Start = "input" if self.variant == "full" else "attention"
         first = {"transformer_attribution": self.start_layer, "rollout": self.start_layer, "second_layer": 1}
-        traced = trace(
-            self.model,
-            inputs,
-            chefer() if self.variant != "last_layer_attn" else None,
-            start=start,
-            start_layer=first.get(self.variant, 0),
-            keep_weights=self.variant == "last_layer_attn",
-        )
-        layers = square_maps(traced.attentions, inputs.shape[0])
-        needed = first.get(self.variant, 0)
-        if needed >= len(layers):
-            raise ValueError(f"the model has {len(layers)} attention layers; layer {needed} does not exist")
+        if self.variant == "last_layer_attn":
+            return weights_with_readout(self.model, inputs, None, further)[0]
+        start_layer = first.get(self.variant, 0)
+        traced = trace(self.model, inputs, chefer(), start=start, start_layer=start_layer, arguments=further)
+        token_layers(traced.attentions, inputs.shape[0]).check_start(start_layer)
         return traced
 
     def _map(self, traced: Trace, target: Tensor, inputs: Tensor, keep: bool) -> Tensor:
@@ -121,33 +133,40 @@ class TransformerLRP(AttributionMethod):
             (relevance,) = traced.relevance(seed, keep=keep)
             assert relevance is not None
             return relevance.sum(1, keepdim=True)
-        rows = self._class_row(traced, seed, keep)
-        grid = token_grid(self.model, traced.attentions[0].shape[-1], inputs)
-        return to_image(rows, grid, inputs, self.interpolate)
+        layers = token_layers(traced.attentions, inputs.shape[0])
+        row = self._weights_row(layers) if self.variant == "last_layer_attn" else self._row(traced, layers, seed, keep)
+        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
+        return to_image(row, grid, inputs, self.interpolate)
 
-    def _class_row(self, traced: Trace, seed: Tensor, keep: bool) -> Tensor:
-        """(N, T): the class token's relevance over the tokens, by variant."""
-        layers = traced.attentions
-        if self.variant == "last_layer_attn":
-            weights = layers[-1].weights
-            assert weights is not None
-            return weights.clamp(min=0).mean(1)[:, 0]
+    def _weights_row(self, layers: Layers) -> Tensor:
+        """(N, T): the readout's attention weights in the last layer."""
+        last = layers.last
+        assert last.weights is not None
+        assert last.gradient is not None
+        return (readout(last.gradient)[:, None] @ last.weights.clamp(min=0).mean(1))[:, 0]
+
+    def _row(self, traced: Trace, layers: Layers, seed: Tensor, keep: bool) -> Tensor:
+        """(N, T): the readout's relevance over the tokens, by variant."""
         if self.variant != "rollout":
             traced.gradient(seed, keep=True)
         maps: dict[int, Tensor] = {}
+        starts: list[Tensor] = []
 
         def consume(layer: Attention) -> None:
             assert layer.relevance is not None
+            if layer.index == layers.last.index:
+                starts.append(readout(layer.relevance if layer.gradient is None else layer.gradient))
             weighted = layer.relevance if layer.gradient is None else layer.relevance * layer.gradient
             maps[layer.index] = weighted.clamp(min=0).mean(1)
             layer.relevance = layer.gradient = None
 
         traced.relevance(seed, keep=keep, consume=consume)
+        if not starts:
+            raise ValueError("the model's logits do not depend on its last attention layer")
         if self.variant == "last_layer":
-            return maps[len(layers) - 1][:, 0]
+            return (starts[0][:, None] @ maps[layers.last.index])[:, 0]
+        row = start_row(layers, starts[0], maps.get(len(layers.blocks)))
         if self.variant == "second_layer":
-            return maps[1][:, 0]
-        used = [maps[layer.index] for layer in layers[self.start_layer :]]
-        start = torch.zeros_like(used[-1][:, 0])
-        start[:, 0] = 1
-        return rollout_row(used, start)
+            return (row[:, None] @ maps[1])[:, 0]
+        used = [maps[layer.index] for layer in layers.blocks[self.start_layer :]]
+        return rollout_row(used, row)

@@ -124,7 +124,7 @@ def matmul(mode: Interception, func: Any, input: Tensor, other: Tensor) -> Tenso
 
 
 @handles((Tensor, "__rmatmul__"))
-def rmatmul(mode: Interception, func: Any, self: Tensor, other: Tensor) -> Tensor:
+def rmatmul(mode: Interception, func: Any, self: Tensor, other: Tensor) -> Any:
     return matmul(mode, torch.matmul, other, self)
 
 
@@ -317,8 +317,8 @@ def rms_norm(
 def normalize(
     mode: Interception, func: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None
 ) -> Any:
-    def frozen(message: Tensor, at: Tensor) -> Tensor:
-        return message / at.norm(p, dim, keepdim=True).clamp_min(eps)
+    def frozen(message: Tensor, at: Tensor) -> Any:
+        return message / torch.linalg.vector_norm(at, p, dim, keepdim=True).clamp_min(eps)
 
     return normalisation(mode, lambda y: func(y, p, dim, eps), frozen, mode.constant(input), None)
 
@@ -382,18 +382,23 @@ def normalisation(mode: Interception, function: Any, frozen: Any, x: Tensor, own
 
 @handles((F, "gelu"), (torch._C._nn, "gelu"))
 def gelu(mode: Interception, func: Any, input: Tensor, *, approximate: str = "none") -> Tensor:
+    input = mode.constant(input)
     operation = mode.operation(ops.Gelu, approximate) if traced(input) else None
     return func(input, approximate=approximate) if operation is None else operation(input)  # type: ignore[no-any-return]
 
 
-_UNARY = "relu silu elu selu celu leaky_relu hardswish hardtanh relu6 mish softplus tanh sigmoid logsigmoid"
+_UNARY = "relu silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh relu6 mish softplus tanh sigmoid logsigmoid"
+_BOUNDS = "clamp clamp_min clamp_max clip"  # guards against overflow, and activations such as relu6, written by hand
 
 
-@handles((F, _UNARY), (torch, "relu tanh sigmoid"), (Tensor, "relu tanh sigmoid"))
+@handles((F, _UNARY), (torch, "relu tanh sigmoid " + _BOUNDS), (Tensor, "relu tanh sigmoid " + _BOUNDS))
 def activation(mode: Interception, func: Any, input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+    input = mode.constant(input)
     if not traced(input):
         return mode.run(func, input, *args, **({"inplace": True} if inplace else {}), **kwargs)
-    function = lambda x: func(x, *args, **kwargs)  # noqa: E731 - never in place: the graph keeps its input
+    if inplace:
+        mode.mark_stale(input)
+    function: Any = lambda x: func(x, *args, **kwargs)  # noqa: E731 - never in place: the graph keeps its input
     operation = mode.operation(ops.Activation, function)
     return function(input) if operation is None else operation(input)
 
@@ -410,7 +415,7 @@ def dropout(
 # Sums, scaling, pooling ----------------------------------------------------------------------------------------------
 
 
-@handles((torch, "add"), (Tensor, "add __add__ __radd__ __iadd__"))
+@handles((torch, "add"), (Tensor, "add __add__ __radd__"))
 def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     a, b = mode.constant((input, other))
     if not traced(a, b):
@@ -422,7 +427,7 @@ def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1
     return a + b if operation is None else operation(a, b)
 
 
-@handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__ __isub__"))
+@handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__"))
 def subtract(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1) -> Any:
     if not traced(*mode.constant((input, other))):
         return mode.run(func, input, other, **({"alpha": alpha} if alpha != 1 else {}))
@@ -436,7 +441,7 @@ def reversed_subtract(mode: Interception, func: Any, input: Any, other: Any) -> 
     return add(mode, torch.add, scale(mode, torch.mul, input, -1), other)
 
 
-@handles((torch, "mul multiply"), (Tensor, "mul multiply __mul__ __rmul__ __imul__"))
+@handles((torch, "mul multiply"), (Tensor, "mul multiply __mul__ __rmul__"))
 def scale(mode: Interception, func: Any, input: Any, other: Any) -> Any:
     a, b = mode.constant((input, other))
     if not traced(a, b):
@@ -454,7 +459,7 @@ def negate(mode: Interception, func: Any, input: Tensor) -> Any:
     return scale(mode, torch.mul, input, -1)
 
 
-@handles((torch, "div divide true_divide"), (Tensor, "div divide true_divide __truediv__ __itruediv__"))
+@handles((torch, "div divide true_divide"), (Tensor, "div divide true_divide __truediv__"))
 def divide(mode: Interception, func: Any, input: Any, other: Any, *, rounding_mode: Any = None) -> Any:
     a, b = mode.constant((input, other))
     if not traced(a, b):
@@ -473,9 +478,50 @@ _POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool
 def pooling(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     if not traced(mode.constant(input)):
         return mode.run(func, input, *args, **kwargs)
-    function = lambda x: func(x, *args, **kwargs)  # noqa: E731
+    function: Any = lambda x: func(x, *args, **kwargs)  # noqa: E731
     operation = mode.operation(ops.Pooling, function)
     return function(input) if operation is None else operation(input)
+
+
+# In place ------------------------------------------------------------------------------------------------------------
+
+
+def in_place(handler: Handler, name: str) -> Handler:
+    """A handler for the method ``name_``: the operation on a copy, then its result written into the tensor."""
+
+    def handle(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not traced(*mode.constant((input, *args))):
+            return mode.run(func, input, *args, **kwargs)
+        if input.is_leaf and input.requires_grad:
+            raise mode.unsupported(func, (input, *args), "would overwrite the input of the trace")
+        return input.copy_(handler(mode, getattr(Tensor, name), input.clone(), *args, **kwargs))
+
+    return handle
+
+
+def augmented(handler: Handler, name: str) -> Handler:
+    """A handler for ``x += y`` and the like: Python binds the name to the result, which may be a new tensor."""
+
+    def handle(mode: Interception, func: Any, input: Tensor, other: Any) -> Any:
+        if not traced(*mode.constant((input, other))):
+            return mode.run(func, input, other)
+        mode.mark_stale(input)
+        return handler(mode, getattr(Tensor, name), input, other)
+
+    return handle
+
+
+for _handler, _name in ((add, "add"), (subtract, "sub"), (scale, "mul"), (divide, "truediv")):
+    HANDLERS[getattr(Tensor, f"__i{_name}__")] = augmented(_handler, f"__{_name}__")
+for _handler, _names in (
+    (add, "add"),
+    (subtract, "sub subtract"),
+    (scale, "mul multiply"),
+    (divide, "div divide true_divide"),
+    (activation, "relu sigmoid tanh clamp clamp_min clamp_max clip"),
+):
+    for _name in _names.split():
+        HANDLERS[getattr(Tensor, _name + "_")] = in_place(_handler, _name)
 
 
 # Autocast ------------------------------------------------------------------------------------------------------------

@@ -21,15 +21,17 @@ from .handlers import HANDLERS
 from .location import Locator
 from .operations import Operation
 from .passes import Attention, Direction
-from .routing import ROUTING
+from .routing import METADATA, ROUTING
 
 
 class Interception(TorchFunctionMode):
     """Active during one forward; knows the rules and collects the attention layers."""
 
     attend_from: int | None = None
+    attend_last = False  # start at the last attention layer, as far as its place can be told beforehand
     keep_weights = False
     reduce_weights: Callable[[Tensor], Tensor] | None = None
+    locate = False  # find the module of operations without parameters: needed for exceptions by name and for reports
 
     def __init__(
         self, locator: Locator, composite: Composite | None, direction: Direction, leaves: list[Tensor]
@@ -37,11 +39,13 @@ class Interception(TorchFunctionMode):
         super().__init__()
         self.locator = locator
         self.composite = composite
+        self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
         self.direction = direction
         self.leaves = leaves
         self.attentions: list[Attention] = []
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
         self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     def __torch_function__(
         self,
@@ -50,6 +54,10 @@ class Interception(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        if func in METADATA:
+            return func(*args, **(kwargs or {}))
+        if len(self._stale):
+            self._refuse_stale(func, args, kwargs)
         handler = HANDLERS.get(func)
         if handler is not None:
             return handler(self, func, *args, **(kwargs or {}))
@@ -59,7 +67,7 @@ class Interception(TorchFunctionMode):
         """Run a function that has no rule of its own: routing, or one that no traced value goes through."""
         args, kwargs = self.constant(args), self.constant(kwargs)
         result = func(*args, **kwargs)
-        if func not in ROUTING and is_traced(result):
+        if func not in ROUTING and is_traced(result) and self.has_rules:
             raise self.unsupported(func, args)
         return result
 
@@ -83,8 +91,8 @@ class Interception(TorchFunctionMode):
         if composite is None:
             return None
         kind = cls.kind if kind is None else kind
-        site = self.locator.owner(owner)
-        if site is None:
+        site = self.locator.owner(owner) or ""
+        if not site and self.locate:
             site = self.locator.current()
         rule = composite.rule(kind, site)
         if rule is None:
@@ -95,6 +103,8 @@ class Interception(TorchFunctionMode):
 
     def mark_weights(self, output: Tensor) -> Tensor:
         """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
+        if self.attend_last and self.attend_from is None and output.dim() >= 3:
+            self.attend_from = self.locator.siblings() - 1
         start_here = self.attend_from is not None and len(self.attentions) >= self.attend_from
         if start_here and not output.requires_grad:
             output = output.detach().requires_grad_()
@@ -120,6 +130,16 @@ class Interception(TorchFunctionMode):
     def is_normalised(self, x: Tensor) -> bool:
         """Whether x entered a normalisation."""
         return x in self._normalised
+
+    def mark_stale(self, x: Tensor) -> None:
+        """Note a tensor that the model overwrites; here a new tensor took its place, so it must not be read again."""
+        self._stale[x] = True
+        if x._base is not None:
+            self._stale[x._base] = True
+
+    def _refuse_stale(self, func: Callable[..., Any], *values: Any) -> None:
+        if any(tensor in self._stale for tensor in tensors_in(values)):
+            raise self.unsupported(func, values, "reads a tensor through an alias after it was changed in place")
 
     def attention(self, weights: Tensor) -> Attention:
         """A new attention layer with these weights."""

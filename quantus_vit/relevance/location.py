@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from types import FrameType
 
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ class Locator:
     """Names of modules, by a parameter they own or by the call stack."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
         self._modules: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+        self._types = Counter(type(module) for module in model.modules())
         self._owners = {
             id(parameter): name
             for name, module in model.named_modules()
@@ -23,13 +26,19 @@ class Locator:
         """Name of the module that owns the parameter."""
         return self._owners.get(id(parameter))
 
+    def siblings(self) -> int:
+        """How many modules of the model are of the running one's class."""
+        name = self.current()
+        return self._types[type(self._model.get_submodule(name))]
+
     def current(self) -> str:
         """Name of the innermost module of the model whose method is running; "" for the model itself."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
-            name = self._modules.get(id(frame.f_locals.get("self")))
-            if name is not None:
-                return name
+            if frame.f_code.co_varnames[:1] == ("self",):  # reading a frame's locals is slow
+                name = self._modules.get(id(frame.f_locals.get("self")))
+                if name is not None:
+                    return name
             frame = frame.f_back
         return ""
 

@@ -1,4 +1,7 @@
-"""Functions that only move values about: autograd's own backward hands gradients and relevances down rightly."""
+"""Functions that only move values about: autograd's own backward hands gradients and relevances down rightly.
+
+A maximum is among them: it passes one of its values on, so all relevance goes to that one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _METHODS = [
+    "maximum",
+    "minimum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "copy_",
     "chunk",
     "clone",
     "contiguous",
@@ -60,6 +70,12 @@ _METHODS = [
     "requires_grad_",
 ]
 _FUNCTIONS = [
+    "maximum",
+    "minimum",
+    "amax",
+    "amin",
+    "max",
+    "min",
     "broadcast_to",
     "cat",
     "chunk",
@@ -124,11 +140,20 @@ def _collect() -> frozenset[Callable[..., Any]]:
     found: set[Callable[..., Any]] = set()
     for owner, names in ((Tensor, _METHODS), (torch, _FUNCTIONS), (F, _FUNCTIONALS)):
         found.update(getattr(owner, name) for name in names if hasattr(owner, name))
-    for name in ("unfold_backward",):
-        found.discard(getattr(torch, name, None))  # type: ignore[arg-type]
     found.update(getattr(Tensor, name).__get__ for name in _PROPERTIES)
     found.add(torch._C._nn.pad)
     return frozenset(found)
 
 
 ROUTING = _collect()
+
+METADATA = frozenset(
+    [
+        *(
+            getattr(Tensor, x)
+            for x in ("size", "dim", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
+        ),
+        *(getattr(Tensor, x).__get__ for x in ("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad")),
+    ]
+)
+"""Questions about a tensor that no value flows through."""
