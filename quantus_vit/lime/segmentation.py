@@ -105,10 +105,11 @@ def cxr_segments(image: Image, num_segments: int = CXR_SEGMENTS) -> SegmentMap:
     side = min(gray.shape)
     window = tuple(max(length // 4, 2) for length in gray.shape)
     normalised = gaussian(equalize_adapthist(gray, kernel_size=window, clip_limit=0.02), sigma=side / 224)
-    pieces = _pieces(normalised, num_segments)
+    plain = gaussian(gray, sigma=side / 224)
     rows, columns = np.indices(gray.shape) / side
-    features = [0.5 * normalised, 0.5 * gaussian(gray, sigma=side / 224), 0.5 * rows, 0.5 * columns]
-    return relabel(RegionMerger(pieces, np.stack(features), normalised).merge(num_segments))
+    features = np.stack([0.5 * normalised, 0.5 * plain, 0.7 * rows, 0.7 * columns])
+    merger = RegionMerger(_pieces(normalised, num_segments), features, (normalised + plain) / 2)
+    return relabel(merger.merge(num_segments))
 
 
 def _pieces(picture: NDArray[np.float64], num_segments: int) -> SegmentMap:
