@@ -1,6 +1,6 @@
 """The comparison of Komorowski et al. (2023) by plain Quantus calls: LRP against LIME on chest X-rays, by faithfulness.
 
-    python examples/compare_covid_qu_ex.py COVID-QU-Ex model.safetensors --samples 87
+    python examples/compare_covid_qu_ex.py --data COVID-QU-Ex --checkpoint model.safetensors --samples 87
 
 `quantus-vit compare` does the same with more care: it resumes, breaks ties, tests differences and draws the figures.
 Without arguments it explains synthetic phantoms with the small ViT that the package ships.
@@ -21,8 +21,8 @@ SHIPPED = Path(quantus_vit.__file__).parent / "assets" / "phantom_vit.safetensor
 METHODS = {"TransformerLRP": {}, "LimeCXR": {"num_samples": 200, "seed": 0}}
 
 parser = argparse.ArgumentParser()
-parser.add_argument("data", nargs="?", help="folder of COVID-QU-Ex; phantoms if left out")
-parser.add_argument("checkpoint", nargs="?", default=SHIPPED, help="model.safetensors of 'quantus-vit train'")
+parser.add_argument("--data", help="folder of COVID-QU-Ex; phantoms if left out")
+parser.add_argument("--checkpoint", default=SHIPPED, help="model.safetensors of 'quantus-vit train'")
 parser.add_argument("--samples", type=int, default=6)
 args = parser.parse_args()
 

@@ -220,7 +220,6 @@ def _call(
             explain_func_kwargs={} if explain_func else None,
             softmax=protocol.softmax,
             device=device,
-            batch_size=count,
         )
     return scores
 

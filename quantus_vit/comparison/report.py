@@ -21,14 +21,14 @@ __all__ = ["write_report"]
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1d2430; background: #fff;
-       max-width: 1080px; margin: 2rem auto; padding: 0 1.2rem; }
+       max-width: 1180px; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem;
      border-bottom: 1px solid #d5dae2; padding-bottom: .2rem; }
 .lead { color: #4a5566; margin-top: 0; } figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; }
 figcaption, .small { font-size: .87rem; color: #4a5566; } .warning { background: #fff4dc;
      border-left: 4px solid #e69f00; padding: .5rem .9rem; margin: .8rem 0; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; }
-th, td { padding: .28rem .7rem; border-bottom: 1px solid #e3e7ee; text-align: left; vertical-align: top; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .6rem 0; }
+th, td { padding: .28rem .6rem; border-bottom: 1px solid #e3e7ee; text-align: left; vertical-align: top; }
 td { white-space: nowrap; } td.long { white-space: normal; overflow-wrap: anywhere; }
 th { background: #f3f5f9; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.best td { font-weight: 600; } code { background: #f3f5f9; padding: .05rem .3rem; overflow-wrap: anywhere; }
@@ -127,7 +127,8 @@ _CAPTIONS = {
     "figure1.png": "Figure 1. Samples of each class, taken from the compared sample.",
     "figure4.png": "Figure 4. For the first image of each class that the model predicts right (if there is one): the "
     "map for each class, and LIME's superpixels of the largest weight, for the explained class. The maps of a row "
-    "share one scale; opacity grows with relevance. Outlines: lungs dashed white, lesions blue, where there are masks.",
+    "share one scale, which ends at the 99.5th percentile; opacity grows with "
+    "relevance. Outlines: lungs dashed white, lesions blue, where there are masks.",
     "figure5.png": "Figure 5. Scores by class. Whiskers reach the last point within 1.5 interquartile ranges.",
 }
 

@@ -94,6 +94,15 @@ def test_scale_is_symmetric_for_signed_maps_and_starts_at_zero_for_others() -> N
     assert (empty.vmin, empty.vmax) == (0, 1)
 
 
+def test_a_few_extreme_pixels_do_not_set_the_scale_unless_nothing_else_is_there() -> None:
+    relevance = np.linspace(0, 1, 1000)
+    relevance[:3] = 50.0
+    assert scale_of(relevance)[1].vmax == pytest.approx(1.0, abs=0.01)
+    sparse = np.zeros(1000)
+    sparse[5] = 7.0
+    assert scale_of(sparse)[1].vmax == 7.0
+
+
 def test_no_relevance_leaves_the_xray_as_it_is_and_much_hides_it() -> None:
     for relevance in (np.array([[0.0, 1.0]]), np.array([[0.0, -1.0]])):
         colours, scale = scale_of(relevance)

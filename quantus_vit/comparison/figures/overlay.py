@@ -26,13 +26,14 @@ LUNG_COLOUR = "white"
 LESION_COLOUR = "#56e0ff"
 _LEVELS = 256
 _MOST_OPAQUE = 0.85
+_SHOWN = 0.995
 
 
 def sequential() -> Colormap:
     """Colours from transparent to opaque bright yellow, for relevance of one sign."""
     strength = np.linspace(0, 1, _LEVELS)
     colours = colormaps["inferno"](0.25 + 0.7 * strength)
-    colours[:, 3] = _MOST_OPAQUE * np.minimum(1.0, 1.6 * strength)
+    colours[:, 3] = _opacity(strength)
     return ListedColormap(colours, name="relevance")
 
 
@@ -40,13 +41,22 @@ def diverging() -> Colormap:
     """Colours from opaque blue over transparent to opaque orange, for relevance of both signs."""
     strength = np.linspace(-1, 1, _LEVELS)
     colours = colormaps["PuOr_r"](np.where(strength < 0, 0.28 + 0.22 * strength, 0.72 + 0.18 * strength))
-    colours[:, 3] = _MOST_OPAQUE * np.minimum(1.0, 1.6 * np.abs(strength))
+    colours[:, 3] = _opacity(np.abs(strength))
     return ListedColormap(colours, name="signed relevance")
 
 
+def _opacity(strength: Array) -> Array:
+    return np.asarray(_MOST_OPAQUE * np.minimum(1.0, 1.6 * strength**1.4))
+
+
 def scale_of(*maps: Array) -> tuple[Colormap, Normalize]:
-    """Colours and one scale for all of some maps: from 0, or symmetric where any value is negative."""
-    largest = max((float(np.abs(relevance).max()) for relevance in maps), default=0.0) or 1.0
+    """Colours and one scale for all of some maps: from 0, or symmetric where any value is negative.
+
+    The scale ends where 99.5 % of the values lie below, so that a few extreme pixels do not make the rest invisible;
+    the colour bar's arrows say so.
+    """
+    strengths = np.abs(np.concatenate([relevance.ravel() for relevance in maps]))
+    largest = float(np.quantile(strengths, _SHOWN, method="higher")) or float(strengths.max()) or 1.0
     if any(relevance.min() < 0 for relevance in maps):
         return diverging(), Normalize(-largest, largest)
     return sequential(), Normalize(0.0, largest)
@@ -84,7 +94,10 @@ def add_colour_bar(
     """Colour bar over mid-grey, as the colours look on tissue."""
     numbers = ScalarFormatter()
     numbers.set_powerlimits((-2, 3))
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, format=numbers, **place)
+    signed = scale.vmin is not None and scale.vmin < 0
+    bar = figure.colorbar(
+        ScalarMappable(scale, colours), ax=axes, format=numbers, extend="both" if signed else "max", **place
+    )
     bar.ax.set_facecolor("0.35")
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
