@@ -62,9 +62,9 @@ def evaluate(metric: Any, model: torch.nn.Module, **options: Any) -> Any:
         quarters = [(1, 1, 0, 0), (0, 0, 1, 1), (1, 0, 1, 0)]
         names = inspect.signature(quantus.Focus.__call__).parameters
         arguments["p_batch" if "p_batch" in names else "custom_batch"] = quarters
-    explains_itself = isinstance(metric, getattr(quantus, "SmoothMPRT", ()))
-    if explains_itself and not versions.installed("captum") and not versions.installed("zennit"):
-        # It calls quantus.explain, whatever the explain_func; without Captum that has no default.
+    if isinstance(metric, getattr(quantus, "SmoothMPRT", ())) and not versions.installed("captum"):
+        # It calls quantus.explain, whatever the explain_func. Without Captum that has no default, or one of zennit's,
+        # which does a forward of its own that a frozen model with hooks cannot do.
         arguments["explain_func_kwargs"] = {"method": "AttentionRollout"}
     return metric(**{**arguments, **options})
 
