@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import AttributionMethod, Target, arguments, check_inputs, resolve_target
+from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, resolve_target
 from .tokens import check_interpolation, rollout_row, start_row, to_image, token_grid, weights_with_readout
 
 
@@ -36,6 +36,7 @@ class AttentionRollout(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
+    @like_captum
     def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; the target is checked, not used."""
         inputs = check_inputs(inputs)

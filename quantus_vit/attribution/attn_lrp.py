@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance import Composite, attn_lrp, trace
-from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
+from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
 
 
 class AttnLRP(AttributionMethod):
@@ -50,6 +50,7 @@ class AttnLRP(AttributionMethod):
         """True: relevance is input times multiplier."""
         return True
 
+    @like_captum
     def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """Relevance of every input value for one class per image.
 

@@ -5,8 +5,9 @@ It knows torch and, where importable, Captum; it knows no method.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,7 @@ else:
                 return cls.__name__
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 Target = int | Sequence[int] | Tensor | None
 
 
@@ -81,6 +83,20 @@ class AttributionMethod(Attribution):
             raise ValueError(
                 f"inputs are on {inputs.device} but the model is on {parameter.device}; move one of them with .to(...)"
             )
+
+
+def like_captum(attribute: Method) -> Method:
+    """Decorate ``attribute`` to answer as Captum's own methods do: a tuple of one input with a tuple of one map.
+
+    ``captum.attr.NoiseTunnel`` moreover wants to find the undecorated method as ``attribute.__wrapped__``.
+    """
+
+    @wraps(attribute)
+    def answer(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        found = attribute(self, inputs, *args, **kwargs)
+        return (found,) if isinstance(inputs, tuple) else found
+
+    return cast(Method, answer)
 
 
 def arguments(additional_forward_args: Any) -> tuple[Any, ...]:

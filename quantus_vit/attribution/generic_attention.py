@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..relevance import trace
 from ..relevance.composites import gradient
 from ..relevance.passes import Attention
-from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
+from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
 from .tokens import check_interpolation, readout, rollout_row, start_row, to_image, token_grid, token_layers
 
 
@@ -34,6 +34,7 @@ class GenericAttention(AttributionMethod):
         check_interpolation(interpolate)
         self.interpolate = interpolate
 
+    @like_captum
     def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; target as in Captum."""
         inputs = check_inputs(inputs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..relevance import chefer, trace
 from ..relevance.passes import Attention, Start, Trace
-from .base import AttributionMethod, Target, arguments, check_inputs, one_hot, resolve_target
+from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
 from .tokens import (
     Layers,
     check_interpolation,
@@ -78,6 +78,7 @@ class TransformerLRP(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
+    @like_captum
     def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
         """Relevance maps of one class per image.
 

@@ -172,6 +172,12 @@ def softmax(
     return mode.mark_weights(output) if output.dim() >= 3 else output
 
 
+@handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"))
+def same_values(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Attention weights in another type (as half precision models cast them) are still attention weights."""
+    return mode.forward_mark(input, mode.run(func, input, *args, **kwargs))
+
+
 @handles((F, "scaled_dot_product_attention"))
 def scaled_dot_product_attention(
     mode: Interception,

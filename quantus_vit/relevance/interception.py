@@ -117,7 +117,7 @@ class Interception(TorchFunctionMode):
         return value in self._weights
 
     def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
-        """Attention weights that pass through an inactive dropout or a cast stay attention weights."""
+        """Attention weights that were cast or copied stay attention weights."""
         if source in self._weights:
             self._weights[target] = True
         return target

@@ -200,9 +200,9 @@ def with_pooling(pool: str, **options: Any) -> dict[str, Any]:
     return {"global_pool": pool, **options}
 
 
-MEAN = "mean of the pooled tokens"
+MEAN = "pooled tokens (mean)"
 QUERY = "pooling query"
-SWIN = "windows"
+SWIN = "attention in windows has no global token grid"
 
 FAMILIES: list[Family] = [
     vit_family("vit", "timm `vit_*`", "vit_tiny_patch16_224"),
@@ -251,7 +251,10 @@ for _block, _label in (
 FAMILIES += [
     vit_family("deit", "timm `deit_*`", "deit_tiny_patch16_224"),
     vit_family(
-        "deit_distilled", "timm `deit_*_distilled`", "deit_tiny_distilled_patch16_224", "class and distillation token"
+        "deit_distilled",
+        "timm `deit_*_distilled`",
+        "deit_tiny_distilled_patch16_224",
+        "class and distillation tokens (mean)",
     ),
     vit_family("deit3", "timm `deit3_*`", "deit3_small_patch16_224"),
     vit_family("beit", "timm `beit_*`", "beit_base_patch16_224", MEAN),
@@ -281,21 +284,19 @@ FAMILIES += [
         "timm `vit_*_r26_*` (convolutional stem)",
         timm_model("vit_small_r26_s32_224", img_size=64, embed_dim=32, depth=2, num_heads=2),
         size=(64, 64),
-        oblong=(64, 96),
-        build_oblong=timm_model("vit_small_r26_s32_224", img_size=(64, 96), embed_dim=32, depth=2, num_heads=2),
     ),
     Family(
         "cait",
         "timm `cait_*`",
-        timm_model("cait_xxs24_224", img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2),
-        "class attention",
-        refuses=False,
+        vit("cait_xxs24_224"),
+        "talking heads mix maps after the softmax; class attention",
+        refuses=True,
     ),
     Family(
         "xcit",
         "timm `xcit_*`",
         timm_model("xcit_nano_12_p8_224", img_size=32, embed_dim=32, depth=2, num_heads=2),
-        "cross-covariance",
+        "cross-covariance attention mixes channels, not tokens",
         refuses=True,
         oblong=(32, 48),
     ),
@@ -325,7 +326,7 @@ for _attention in ("eager", "sdpa"):
     FAMILIES += [
         hf_family("ViT", _attention),
         hf_family("DeiT", _attention),
-        hf_family("Dinov2", _attention, "class token and mean of patches"),
+        hf_family("Dinov2", _attention, "class token and patches (mean)"),
         hf_family("CLIP", _attention, MEAN),
         Family(
             f"hf_swin_{_attention}",
