@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -46,10 +46,11 @@ class ConservationReport:
         relevance = operation.carries_relevance
         entering = self._per_sample(message if relevance else message * operation.output)
         leaving = torch.zeros_like(entering)
-        inputs: Iterable[Any] = getattr(operation, "inputs", (None,) * len(messages))
-        for x, part in zip(inputs, messages, strict=True):
+        if not relevance and not hasattr(operation, "inputs"):
+            raise ValueError("a report of multipliers needs a trace with locate=True, which keeps every input")
+        for i, part in enumerate(messages):
             if part is not None:
-                leaving += self._per_sample(part if relevance or x is None else part * x)
+                leaving += self._per_sample(part if relevance else part * operation.inputs[i])
         self.entries.append(Entry(operation.kind, operation.site, entering, leaving))
 
     def _per_sample(self, relevance: Tensor) -> Tensor:

@@ -74,6 +74,11 @@ class Operation:
         """Whether messages are relevances R; otherwise they are multipliers R / activation."""
         return self.direction.currency == "relevance"
 
+    @property
+    def is_lean(self) -> bool:
+        """Whether the rule does without the call's inputs, so that they need not be kept."""
+        return self.direction.currency in self.rule.input_free and not self.direction.keep_inputs
+
     def ratio(self, message: Tensor, denominator: Tensor, stabilizer: float = 0.0) -> Tensor:
         """Relevance of the output over ``denominator``; 0 where the denominator is 0 (then nothing was passed up).
 
@@ -125,7 +130,7 @@ class _Node(torch.autograd.Function):
 
 def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Quotient, 0 where the denominator is 0."""
-    return torch.where(denominator == 0, 0, numerator / denominator)
+    return (numerator / denominator).masked_fill_(denominator == 0, 0)
 
 
 class Affine(Operation):
@@ -293,7 +298,7 @@ class Product(Operation):
 
 
 class Softmax(Operation):
-    """Softmax along one dimension; only its output is kept."""
+    """Softmax along one dimension; only its output is kept where the rule asks for no more."""
 
     kind = "softmax"
 
@@ -303,10 +308,13 @@ class Softmax(Operation):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         output = torch.softmax(inputs[0], self.dim)
-        return output, (output,)
+        return output, (output,) if self.is_lean else (*inputs, output)
 
     def bind(self, saved: tuple[Tensor, ...]) -> None:
-        (self.output,) = saved
+        if len(saved) == 1:
+            (self.output,) = saved
+        else:
+            super().bind(saved)
 
     def gradient(self, message: Tensor) -> Messages:
         backward = torch.ops.aten._softmax_backward_data
@@ -436,8 +444,19 @@ class Scale(Operation):
     def function(self, *inputs: Tensor) -> Tensor:
         return inputs[0] * self.factor
 
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        output, saved = super().forward(*inputs)
+        if self.is_lean and output.shape == inputs[0].shape:
+            saved = ()  # attention scores are large, and neither meaning needs them
+        return output, saved
+
+    def bind(self, saved: tuple[Tensor, ...]) -> None:
+        if saved:
+            super().bind(saved)
+
     def gradient(self, message: Tensor) -> Messages:
-        return (reduce_to(message * self.factor, self.inputs[0]),)
+        scaled = message * self.factor
+        return (reduce_to(scaled, self.inputs[0]) if hasattr(self, "inputs") else scaled,)
 
 
 class Gate(Operation):

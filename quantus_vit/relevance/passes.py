@@ -29,6 +29,7 @@ class Direction:
     relevance: bool = False
     keep: bool = False
     sparse: bool = True
+    keep_inputs: bool = False
     report: ConservationReport | None = None
     consume: Callable[[Attention], None] | None = None
 
@@ -174,7 +175,7 @@ def trace(
     reduce_weights : callable, optional
         Applied to kept attention weights at once, e.g. a mean over heads.
     locate : bool
-        Note the module of every operation, for a conservation report by block.
+        Note the module of every operation, and keep all that a conservation report needs.
 
     Raises
     ------
@@ -201,6 +202,7 @@ def trace(
         mode = Interception(Locator(model), composite, direction, leaves)
         mode.attend_from = start_layer if start == "attention" and composite is not None else None
         mode.attend_last = start == "last attention"
+        direction.keep_inputs = locate
         mode.locate = locate or (composite is not None and bool(composite.exceptions))
         mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
         with mode:

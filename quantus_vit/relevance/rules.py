@@ -18,7 +18,7 @@ layer-wise relevance propagation for transformers", ICML 2024.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,13 @@ from .operations import Messages, divide, reduce_to
 
 
 class Rule:
-    """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``."""
+    """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``.
+
+    ``input_free`` names the currencies in which the formula does not look at the operation's inputs; softmax and
+    scaling then do not keep them.
+    """
+
+    input_free: ClassVar[frozenset[str]] = frozenset()
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         """Message of the output -> one message per input (None where ``operation.needs`` says so).
@@ -46,8 +52,12 @@ class Rule:
 class Pass(Rule):
     """R_in = R_out: the operation leaves relevance as it is (softmax, normalisation, activation, scaling)."""
 
+    input_free = frozenset({"relevance"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        x_like = operation.inputs[0] if hasattr(operation, "inputs") else operation.output
+        if not hasattr(operation, "inputs"):  # kept nothing: as many values go in as come out
+            return (message,)
+        x_like = operation.inputs[0]
         if operation.carries_relevance:
             return (reduce_to(message, x_like),)
         slope = torch.nan_to_num_(operation.output / x_like, 0.0, 0.0, 0.0)
@@ -81,6 +91,8 @@ class Taylor(Rule):
     For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
     """
 
+    input_free = frozenset({"multiplier"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not operation.carries_relevance:
             return tuple(operation.gradient(message))
@@ -91,6 +103,8 @@ class Taylor(Rule):
 @dataclass(frozen=True)
 class Constant(Rule):
     """R_in = 0: the output counts as a constant (attention weights in CP-LRP)."""
+
+    input_free = frozenset({"relevance", "multiplier"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         return tuple(torch.zeros_like(message) if need else None for need in operation.needs)
@@ -187,7 +201,10 @@ class Uniform(Rule):
     stabilizer: float = 0.0
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        share = operation.ratio(message, operation.output + self.stabilizer) if operation.carries_relevance else message
+        share = message
+        if operation.carries_relevance:
+            share = message / (operation.output + self.stabilizer)
+            share.masked_fill_(operation.output == 0, 0)
         pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
         halves = (None if m is None else m.mul_(0.5) for m in pulled)
         return tuple(
