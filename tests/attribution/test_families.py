@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any
 
@@ -141,14 +140,14 @@ def test_refusal_says_why_and_what_to_use(name: str, method: type) -> None:
 
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_frozen_parameters_change_nothing(name: str, method: str) -> None:
-    model = copy.deepcopy(shared_model(name)).requires_grad_(False)
+    model = make(BY_NAME[name]).requires_grad_(False)
     found = METHODS[method](model).attribute(images(BY_NAME[name]), [1, 2])
     assert relative_error(found, shared_map(name, method)) < 1e-4
 
 
 @pytest.mark.parametrize(("name", "method", "dtype"), HALF)
 def test_half_precision(name: str, method: str, dtype: torch.dtype) -> None:
-    model = copy.deepcopy(shared_model(name)).to(dtype)
+    model = make(BY_NAME[name]).to(dtype)
     maps = METHODS[method](model).attribute(images(BY_NAME[name]).to(dtype), [1, 2])
     assert maps.dtype == dtype
     assert maps.isfinite().all()
@@ -183,7 +182,7 @@ def adds_a_constant(key: str) -> bool:
 def test_attn_lrp_conserves_the_logit_where_nothing_can_absorb_it(name: str) -> None:
     """Without biases, positions and tokens of its own, all of the logit must arrive at the pixels (CP rules, LRP-0)."""
     family = BY_NAME[name]
-    model = copy.deepcopy(shared_model(name)).double()
+    model = make(BY_NAME[name]).double()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if adds_a_constant(key):
