@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..relevance import chefer, trace
@@ -157,8 +158,8 @@ class TransformerLRP(AttributionMethod):
             assert layer.relevance is not None
             if layer.index == layers.last.index:
                 starts.append(readout(layer.relevance if layer.gradient is None else layer.gradient))
-            weighted = layer.relevance if layer.gradient is None else layer.relevance * layer.gradient
-            maps[layer.index] = weighted.clamp(min=0).mean(1)
+            weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
+            maps[layer.index] = F.relu(weighted, inplace=layer.gradient is not None).mean(1)
             layer.relevance = layer.gradient = None
 
         traced.relevance(seed, keep=keep, consume=consume)

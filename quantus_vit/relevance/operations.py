@@ -84,6 +84,8 @@ class Operation:
 
         The stabilizer is added with the denominator's sign.
         """
+        if stabilizer:  # float16 would round a small one to 0
+            stabilizer = max(stabilizer, torch.finfo(denominator.dtype).tiny)
         if not self.carries_relevance and denominator is self.output:
             size = denominator.abs()  # m z / (z + eps sign z) = m |z| / (|z| + eps)
             return message * (size / (size + stabilizer)) if stabilizer else message
@@ -128,9 +130,15 @@ class _Node(torch.autograd.Function):
         return (None, *operation.propagate(message))
 
 
-def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient, 0 where the denominator is 0."""
-    return (numerator / denominator).masked_fill_(denominator == 0, 0)
+def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = 0.0) -> Tensor:
+    """numerator / (denominator + stabilizer), 0 where the denominator is 0.
+
+    The stabilizer counts in double precision only; in single precision it is below what a denominator resolves, and
+    leaving it out saves passes over memory (comparisons are slow on CPUs, ``nan_to_num_`` is not).
+    """
+    if stabilizer and denominator.dtype == torch.float64:
+        return (numerator / (denominator + stabilizer)).masked_fill_(denominator == 0, 0)
+    return (numerator / denominator).nan_to_num_(0.0, 0.0, 0.0)
 
 
 class Affine(Operation):
@@ -186,9 +194,8 @@ class Affine(Operation):
     def _agreeing_output(self) -> Tensor:
         minus_bias = None if self.bias is None else -self.bias
         absolute = self.apply_weight(self.x.abs(), self.absolute_weight, minus_bias)
-        rounding = absolute * (4 * torch.finfo(absolute.dtype).eps)
-        agreeing = absolute.add_(self.output)
-        return agreeing.masked_fill_(agreeing <= rounding, 0)
+        rounding = 4 * torch.finfo(absolute.dtype).eps
+        return torch.add(self.output, absolute, alpha=1 - rounding).relu_()
 
     def _remembered(self, key: str, compute: Callable[[], Tensor]) -> Tensor:
         """What depends on the forward alone is kept while further targets follow."""

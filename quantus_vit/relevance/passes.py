@@ -182,7 +182,7 @@ def trace(
     UnsupportedOperationError
         An operation between start and logits has no rule.
     ValueError
-        The model's output is not (N, classes).
+        The model's output is not (N, classes), or not finite.
     """
     from .interception import Interception
 
@@ -212,6 +212,8 @@ def trace(
             f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "
             f"(N, classes) with N = {inputs.shape[0]}"
         )
+    if not bool(output.detach().isfinite().all()):
+        raise ValueError("the model's logits are not all finite; there is nothing to explain")
     return Trace(output.detach(), mode.attentions, output, leaves, direction)
 
 

@@ -136,7 +136,7 @@ class ZPlus(Rule):
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         agreeing = operation.agreeing_output()
         relevance = message if operation.carries_relevance else message * operation.output
-        share = (relevance / (agreeing + 2 * self.stabilizer)).masked_fill_(agreeing == 0, 0)
+        share = divide(relevance, agreeing, 2 * self.stabilizer)
         return (operation.hand_down(operation.x, operation.pull(share), operation.pull_absolute(share)),)
 
 
@@ -201,10 +201,7 @@ class Uniform(Rule):
     stabilizer: float = 0.0
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        share = message
-        if operation.carries_relevance:
-            share = message / (operation.output + self.stabilizer)
-            share.masked_fill_(operation.output == 0, 0)
+        share = divide(message, operation.output, self.stabilizer) if operation.carries_relevance else message
         pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
         halves = (None if m is None else m.mul_(0.5) for m in pulled)
         return tuple(
@@ -245,8 +242,7 @@ class Shares(Rule):
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         a, b = operation.inputs
-        share = message / (operation.output + self.stabilizer)
-        share.masked_fill_(operation.output == 0, 0)
+        share = divide(message, operation.output, self.stabilizer)
         parts = [share * a, share.mul_(b)]
         sums = [_sample_sum(part) for part in parts]
         total = sums[0].abs() + sums[1].abs() + self.stabilizer

@@ -10,7 +10,7 @@ import torch
 from quantus_vit import AttnLRP, TransformerLRP
 from quantus_vit.attribution.transformer_lrp import VARIANTS
 
-from ..golden import DATA, Golden, load_golden, relative_error
+from .golden import DATA, Golden, load_golden, relative_error
 
 VIT = DATA / "vit_d48_l3_f64.npz"
 TORCHVISION = DATA / "attnlrp_tv_d48_l3_f64.npz"
