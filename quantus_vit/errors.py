@@ -1,4 +1,4 @@
-"""Errors that are this package's own; everything else is a plain ``ValueError``, ``TypeError`` or ``FileNotFoundError``."""
+"""Errors that are this package's own; all others are plain ``ValueError``, ``TypeError`` or ``FileNotFoundError``."""
 
 from __future__ import annotations
 

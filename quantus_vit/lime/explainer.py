@@ -19,6 +19,7 @@ from quantus_vit.lime.pipeline import explain_image
 from quantus_vit.lime.replacement import Replacement
 from quantus_vit.lime.segmentation import SegmentFunction
 from quantus_vit.lime.settings import Settings
+from quantus_vit.relevance.passes import logits_of
 
 ALL_FEATURES = 100_000  # lime's default for num_features
 
@@ -133,6 +134,7 @@ class LimeCXR(AttributionMethod):
         self,
         inputs: Tensor,
         target: Target = None,
+        additional_forward_args: Any = None,
         *,
         lung_mask: NDArray[Any] | Tensor | None = None,
     ) -> Tensor:
@@ -144,6 +146,8 @@ class LimeCXR(AttributionMethod):
             Shape (N, C, H, W), as the model takes them.
         target
             Captum's meaning: a class for all images, one for each image, or None for the predicted ones.
+        additional_forward_args
+            Not served: LIME calls the model with perturbed images alone.
         lung_mask
             As in the constructor; this one goes first.
 
@@ -153,10 +157,12 @@ class LimeCXR(AttributionMethod):
             Shape (N, 1, H, W), float32, on the inputs' device, signed: change of the class probability when the
             superpixel is present.
         """
+        if additional_forward_args is not None:
+            raise TypeError("LimeCXR takes no additional_forward_args; bind them to the model beforehand")
         images = self._checked(inputs)
         batch_size = self._batch_size(images)
         with torch.inference_mode():  # N bare forwards, so that a wrong target costs no neighbourhood
-            logits = torch.cat([self.model(part) for part in torch.split(images, batch_size)])
+            logits = torch.cat([logits_of(self.model(part)) for part in torch.split(images, batch_size)])
             labels = [[int(label)] for label in resolve_target(target, logits)]
         explanations = self._explain_all(images, labels, ALL_FEATURES, batch_size, lung_mask)
         maps = [dense_map(explanation, label) for explanation, [label] in zip(explanations, labels, strict=True)]
@@ -295,7 +301,7 @@ class LimeCXR(AttributionMethod):
         if len(labels) == 0:
             raise ValueError("No class to explain; give at least one, or None for all.")
         with torch.inference_mode():
-            logits = self.model(image)
+            logits = logits_of(self.model(image))
         return [int(resolve_target(int(label), logits)[0]) for label in labels]
 
     def _check_maps(self, images: Tensor) -> None:

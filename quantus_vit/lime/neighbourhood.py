@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from quantus_vit.relevance.passes import logits_of
+
 
 def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> Tensor:
     """Perturbed images from one segment map.
@@ -57,7 +59,7 @@ class Neighbourhood:
         """Softmax probabilities (M, classes), float32 on the CPU, for masks (M, n_segments)."""
         with torch.inference_mode():
             masks = masks.to(self.image.device, torch.bool)
-            parts = [torch.softmax(self.model(images).float(), dim=-1) for images in self._batches(masks)]
+            parts = [torch.softmax(logits_of(self.model(images)).float(), dim=-1) for images in self._batches(masks)]
             # one transfer at the end: a copy a batch would make the host wait for the device each time
             return torch.cat(parts).cpu()
 

@@ -131,7 +131,7 @@ class _Node(torch.autograd.Function):
 
 
 def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = 0.0) -> Tensor:
-    """numerator / (denominator + stabilizer), 0 where the denominator is 0.
+    """The quotient numerator / (denominator + stabilizer), 0 where the denominator is 0.
 
     The stabilizer counts in double precision only; in single precision it is below what a denominator resolves, and
     leaving it out saves passes over memory (comparisons are slow on CPUs, ``nan_to_num_`` is not).
