@@ -51,4 +51,4 @@ class AttentionRollout(AttributionMethod):
         maps = [layer.weights for layer in layers.blocks[self.start_layer :] if layer.weights is not None]
         row = start_row(layers, start, pooled) * 0.5 ** len(maps)
         grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return to_image(rollout_row(maps, row), grid, inputs, self.interpolate)
+        return to_image(rollout_row(maps, row, pooled is not None), grid, inputs, self.interpolate)

@@ -56,7 +56,9 @@ class GenericAttention(AttributionMethod):
         pooled = None if layers.pooling is None else weighted(layers.pooling)
         maps = [weighted(layer) for layer in layers.blocks]
         grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return to_image(rollout_row(maps, start_row(layers, start, pooled)), grid, inputs, self.interpolate)
+        return to_image(
+            rollout_row(maps, start_row(layers, start, pooled), pooled is not None), grid, inputs, self.interpolate
+        )
 
 
 def weighted(layer: Attention) -> Tensor:

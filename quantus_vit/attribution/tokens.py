@@ -14,6 +14,7 @@ from ..relevance import trace
 from ..relevance.composites import gradient
 from ..relevance.passes import Attention, Trace, original
 
+HALF = (torch.float16, torch.bfloat16)
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
@@ -192,8 +193,12 @@ def weights_with_readout(
     return traced, layers, readout(found)
 
 
-def rollout_row(maps: Sequence[Tensor], start: Tensor) -> Tensor:
-    """One row of the product (I + A_L) ... (I + A_1), without forming the product.
+def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> Tensor:
+    """What the layers' maps bring into one row of the product (I + A_L) ... (I + A_1), without forming the product.
+
+    The row's own start (the identities' product) is left out, unless it comes from attention pooling: a readout weighs
+    all tokens that are read alike, which says nothing about the image and would hide what does in half precision. For a
+    class token nothing changes, since its start lies on the class token alone and not on the patches.
 
     Parameters
     ----------
@@ -201,26 +206,30 @@ def rollout_row(maps: Sequence[Tensor], start: Tensor) -> Tensor:
         (N, T, T) each, from the first layer to the last.
     start : Tensor
         (N, T), the row's weights on the last layer's output tokens.
+    pooled : bool
+        The start is the map of an attention pooling, and part of the result.
 
     Returns
     -------
     Tensor
-        (N, T).
+        (N, T), in single precision where the maps are in half.
     """
-    row = start[:, None]
+    start = start.float() if start.dtype in HALF else start
+    row = start if pooled else torch.zeros_like(start)
     for layer in reversed(maps):
-        row = row + row @ layer
-    return row[:, 0]
+        weights = row if pooled else start + row
+        row = row + (weights[:, None] @ layer.to(start.dtype))[:, 0]
+    return row
 
 
 def to_image(row: Tensor, grid: TokenGrid, inputs: Tensor, interpolate: str | None) -> Tensor:
     """(N, T) relevance of tokens -> (N, 1, H, W), or (N, 1, h, w) where ``interpolate`` is None."""
     maps = row[:, grid.prefix :].reshape(-1, 1, grid.height, grid.width)
     if interpolate is None:
-        return maps
+        return maps.to(inputs.dtype)
     align = None if interpolate == "nearest" else False
-    precise = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
-    return F.interpolate(precise, inputs.shape[-2:], mode=interpolate, align_corners=align).to(maps.dtype)
+    precise = maps.float() if maps.dtype in HALF else maps
+    return F.interpolate(precise, inputs.shape[-2:], mode=interpolate, align_corners=align).to(inputs.dtype)
 
 
 def check_interpolation(interpolate: str | None) -> None:

@@ -171,4 +171,4 @@ class TransformerLRP(AttributionMethod):
         if self.variant == "second_layer":
             return (row[:, None] @ maps[1])[:, 0]
         used = [maps[layer.index] for layer in layers.blocks[self.start_layer :]]
-        return rollout_row(used, row)
+        return rollout_row(used, row, pooled=layers.pooling is not None)

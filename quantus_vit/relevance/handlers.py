@@ -493,32 +493,26 @@ def pooling(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: 
 
 
 def in_place(handler: Handler, name: str) -> Handler:
-    """A handler for the method ``name_``: the operation on a copy, then its result written into the tensor."""
+    """A handler for the method ``name_``, as which ``x += y`` arrives too.
+
+    What a backward pass needs must not be overwritten. So a new tensor takes the place of the old one, and Python binds
+    it to the name in ``x += y``; reading the old one again is refused. Only copies that nothing needed yet, and views,
+    are written into.
+    """
 
     def handle(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not traced(*mode.constant((input, *args))):
             return mode.run(func, input, *args, **kwargs)
-        if input.is_leaf and input.requires_grad:
-            raise mode.unsupported(func, (input, *args), "would overwrite the input of the trace")
-        return input.copy_(handler(mode, getattr(Tensor, name), input.clone(), *args, **kwargs))
-
-    return handle
-
-
-def augmented(handler: Handler, name: str) -> Handler:
-    """A handler for ``x += y`` and the like: Python binds the name to the result, which may be a new tensor."""
-
-    def handle(mode: Interception, func: Any, input: Tensor, other: Any) -> Any:
-        if not traced(*mode.constant((input, other))):
-            return mode.run(func, input, other)
+        result = handler(mode, getattr(Tensor, name), input.clone(), *args, **kwargs)
+        is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
+        if is_copy or (input._is_view() and not input.is_leaf):
+            return input.copy_(result)
         mode.mark_stale(input)
-        return handler(mode, getattr(Tensor, name), input, other)
+        return result
 
     return handle
 
 
-for _handler, _name in ((add, "add"), (subtract, "sub"), (scale, "mul"), (divide, "truediv")):
-    HANDLERS[getattr(Tensor, f"__i{_name}__")] = augmented(_handler, f"__{_name}__")
 for _handler, _names in (
     (add, "add"),
     (subtract, "sub subtract"),

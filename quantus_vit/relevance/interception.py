@@ -31,6 +31,7 @@ class Interception(TorchFunctionMode):
     attend_last = False  # start at the last attention layer, as far as its place can be told beforehand
     keep_weights = False
     reduce_weights: Callable[[Tensor], Tensor] | None = None
+    refusal: UnsupportedOperationError | None = None  # the last; Python's operators swallow a TypeError of theirs
     locate = False  # find the module of operations without parameters: needed for exceptions by name and for reports
 
     def __init__(
@@ -98,7 +99,8 @@ class Interception(TorchFunctionMode):
         if rule is None:
             if composite.currency == "multiplier":
                 return None
-            raise UnsupportedOperationError(f"the composite has no rule for {kind!r}, met in module '{site}'")
+            self.refusal = UnsupportedOperationError(f"the composite has no rule for {kind!r}, met in module '{site}'")
+            raise self.refusal
         return cls(rule, self.direction, site, *args)
 
     def mark_weights(self, output: Tensor) -> Tensor:
@@ -154,10 +156,11 @@ class Interception(TorchFunctionMode):
         """The error for an operation that cannot be traced."""
         shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(args)) or "no tensors"
         name = resolve_name(func) or getattr(func, "__name__", str(func))
-        return UnsupportedOperationError(
+        self.refusal = UnsupportedOperationError(
             f"{name} {reason}; it was called with {shapes} in {self.locator.describe()}. "
             "Relevance is never passed on by a rule that nobody chose."
         )
+        return self.refusal
 
 
 def tensors_in(value: Any) -> Iterable[Tensor]:

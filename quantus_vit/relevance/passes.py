@@ -206,7 +206,12 @@ def trace(
         mode.locate = locate or (composite is not None and bool(composite.exceptions))
         mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
         with mode:
-            output = logits_of(model(x, *arguments))
+            try:
+                output = logits_of(model(x, *arguments))
+            except TypeError:
+                if mode.refusal is not None:
+                    raise mode.refusal from None
+                raise
     if output.dim() != 2 or output.shape[0] != inputs.shape[0]:
         raise ValueError(
             f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "

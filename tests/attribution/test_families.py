@@ -92,7 +92,7 @@ def test_logits_are_the_models_own(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_map(name: str, method: str) -> None:
-    """Finite, of the right shape, for the class asked for, the same in a batch and alone, the model as it was."""
+    """Finite, of the right shape, for the class asked for, the model as it was."""
     family = BY_NAME[name]
     model, x = shared_model(name), images(family)
     explainer = METHODS[method](model)
@@ -111,7 +111,6 @@ def test_map(name: str, method: str) -> None:
     assert not maps.requires_grad
     for one in maps:
         assert one.std() > 1e-4 * one.abs().max() > 0, "a constant map says nothing"
-    assert relative_error(explainer.attribute(x[1:], 2), maps[1:]) < 1e-3
     for found, first in zip(explainer.attribute(x, 3), maps, strict=True):
         assert relative_error(found, first) > 1e-3
 
@@ -136,6 +135,15 @@ def test_refusal_says_why_and_what_to_use(name: str, method: type) -> None:
     family = BY_NAME[name]
     with pytest.raises(ValueError, match=r"attention layer \d+ in '.+'.*use AttnLRP"):
         method(shared_model(name)).attribute(images(family), 1)
+
+
+@pytest.mark.parametrize(("name", "method"), CASES)
+def test_a_batch_is_explained_as_one_by_one(name: str, method: str) -> None:
+    model, x = make(BY_NAME[name]).double(), images(BY_NAME[name]).double()
+    explainer = METHODS[method](model)
+    batch, alone = explainer.attribute(x, [1, 2]), explainer.attribute(x[1:], 2)
+    assert batch.dtype == torch.float64
+    assert relative_error(alone, batch[1:]) < 1e-5
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
@@ -226,6 +234,7 @@ def test_rollout_is_the_mean_of_the_rows_that_the_model_reads(name: str) -> None
         assert layer.gradient is not None
         assert layer.relevance is not None
         product = product + (layer.gradient * layer.relevance).clamp(min=0).mean(1) @ product
+    product = product - torch.eye(tokens, dtype=torch.float64)  # the same for all tokens that are read
     wanted = product[:, READOUTS[name]].mean(1)[:, -16:].reshape(2, 1, 4, 4)
     found = TransformerLRP(model, interpolate=None).attribute(x, 1)
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
@@ -353,6 +362,18 @@ def test_an_operation_without_a_rule_is_named() -> None:
     model = nn.Sequential(nn.Identity(), Unknown())
     with pytest.raises(UnsupportedOperationError, match=r"erfinv.*\(2, 12\).*module '1'"):
         AttnLRP(model).attribute(torch.randn(2, 3, 2, 2), 1)
+
+
+class Quotient(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        return x / x.sum(1, keepdim=True)
+
+
+def test_a_refusal_survives_pythons_operators() -> None:
+    """Python turns a TypeError inside ``a / b`` into one of its own, with nothing in it."""
+    with pytest.raises(UnsupportedOperationError, match=r"div.*\(2, 12\), \(2, 1\).*module '0'"):
+        AttnLRP(nn.Sequential(Quotient())).attribute(torch.rand(2, 3, 2, 2), 1)
 
 
 def test_the_table_in_the_docs_is_up_to_date() -> None:
