@@ -41,7 +41,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     laboratory = Laboratory()
     rows: list[dict[str, Any]] = []
     for axis, value, changed in settings(arguments):
-        common: dict[str, Any] = {"batch": 1, "repeats": arguments.repeats, **changed}
+        common: dict[str, Any] = {"batch": 1, "repeats": arguments.repeats, "warmups": 1, **changed}
         for method in (None, *arguments.methods):
             found = laboratory.measure(Case(method, arguments.model, **common))
             ratio = 1.0 if method is None else found.cpu
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 2, 4, 8, 16])
     parser.add_argument("--sizes", nargs="*", type=int, default=[224, 384, 512])
     parser.add_argument("--depths", nargs="*", type=int, default=[3, 6, 12, 24])
-    parser.add_argument("--repeats", type=int, default=5, help="ratios whose median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="ratios whose median counts")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args(argv)
 

@@ -7,15 +7,17 @@ Peak memory: of the process's first call of the method on the model, how far res
 just before the call (with model, images and the method's object in place). The plain forward's rise is measured
 likewise, as the first call in processes of its own; the smallest of three counts. Before it, the same method ran on a
 miniature of the model: library code that is loaded when first used would otherwise count as the forward's memory, and
-make all ratios some three times smaller. The peak is Linux' ``VmHWM`` in /proc/self/status: what ``ru_maxrss`` reports
-too, but that also counts what the process was before it became this one. On CUDA it is the rise of
-``max_memory_allocated``.
+make all ratios some three times smaller. Memory that the building of the model left to the allocator is given back
+first. The peak is Linux' ``VmHWM`` in /proc/self/status: what ``ru_maxrss`` reports too, but that also counts what the
+process was before it became this one. On CUDA it is the rise of ``max_memory_allocated``.
 
 The processes fork from a server that has imported the heavy packages and run nothing, so each starts alike.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import multiprocessing
 import re
 import statistics
@@ -192,6 +194,8 @@ def rise_of_peak(call: Callable[[], Any], device: str) -> float | None:
         return float(torch.cuda.max_memory_allocated(device) - before) / MEBIBYTE
     if not Path("/proc/self/clear_refs").exists():
         return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # else the call may live on what the building of the model has freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
     before = _resident("VmRSS")
     call()
