@@ -9,11 +9,12 @@ import platform
 import re
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from candidates import candidate
-from measuring import Result, installed, version
+from measuring import Result, installed
 
 TOLERANCE = 1.25
 SETTING = ("model", "batch", "size", "device", "architecture")
@@ -144,7 +145,7 @@ def table(record: Record) -> str:
 
 
 def _forwards(rows: list[Row]) -> list[str]:
-    found = {}
+    found: dict[str, str] = {}
     for row in rows:
         if row.forward_seconds is not None:
             memory = "" if row.forward_mebibytes is None else f", {row.forward_mebibytes:.1f} MiB"
