@@ -126,8 +126,8 @@ def _findings(content: ReportContent) -> list[str]:
 _CAPTIONS = {
     "figure1.png": "Figure 1. Samples of each class, taken from the compared sample.",
     "figure4.png": "Figure 4. For the first image of each class that the model predicts right (if there is one): the "
-    "map for each class, and LIME's superpixels of the largest weight, for the explained class. The maps of a row "
-    "share one scale, which ends at the 99.5th percentile; opacity grows with "
+    "map for each class, and LIME's superpixels of the largest weight, for the explained class. Every map "
+    "has its own scale, named above it, which ends at the map's 99.5th percentile; opacity grows with "
     "relevance. Outlines: lungs dashed white, lesions blue, where there are masks.",
     "figure5.png": "Figure 5. Scores by class. Whiskers reach the last point within 1.5 interquartile ranges.",
 }

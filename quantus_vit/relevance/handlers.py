@@ -7,12 +7,14 @@ function computes. Traced values are those that require a gradient; a call that 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from . import operations as ops
 from .rules import Taylor
@@ -522,6 +524,20 @@ for _handler, _names in (
 ):
     for _name in _names.split():
         HANDLERS[getattr(Tensor, _name + "_")] = in_place(_handler, _name)
+
+
+# Hooks ---------------------------------------------------------------------------------------------------------------
+
+
+@handles((Tensor, "register_hook"))
+def register_hook(mode: Interception, func: Any, self: Tensor, hook: Any) -> RemovableHandle:
+    """Hooks that the model's forward puts on tensors are left out: messages here are not the gradients they expect."""
+    return RemovableHandle(OrderedDict())
+
+
+@handles((Tensor, "retain_grad"))
+def retain_grad(mode: Interception, func: Any, self: Tensor) -> None:
+    """Left out, as hooks are."""
 
 
 # Autocast ------------------------------------------------------------------------------------------------------------

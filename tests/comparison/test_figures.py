@@ -53,12 +53,13 @@ def test_samples_have_a_named_row_for_each_class() -> None:
     assert "phantoms" in figure.get_suptitle()
 
 
-def test_maps_of_a_row_share_one_scale_and_each_has_its_bar() -> None:
+def test_every_map_has_its_own_scale_and_every_row_a_bar() -> None:
     figure = draw_map_rows([map_row(0), map_row(1)], "TransformerLRP", NAMES)
     panels = panels_with_images(figure)
     assert len(panels) == 2 * (1 + 3 + 2)
     scales = [axes.images[1].norm for axes in panels[1:4]]
-    assert all((scale.vmin, scale.vmax) == (0.0, pytest.approx(0.3)) for scale in scales)
+    assert [scale.vmax for scale in scales] == pytest.approx([0.1, 0.2, 0.3])
+    assert {scale.vmin for scale in scales} == {0.0}
     bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
     assert len(bars) == 2
     for word in ("TransformerLRP: Normal", "p = 0.70", "8 superpixels", "lungs", "lesion", "against"):
@@ -86,11 +87,13 @@ def test_outlines_are_seen() -> None:
 
 
 def test_scale_is_symmetric_for_signed_maps_and_starts_at_zero_for_others() -> None:
-    _, positive = scale_of(np.array([[0.0, 2.0]]), np.array([[1.0, 3.0]]))
-    _, signed = scale_of(np.array([[0.0, 2.0]]), np.array([[-5.0, 3.0]]))
+    _, positive = scale_of(np.array([[0.0, 3.0]]))
+    _, signed = scale_of(np.array([[-5.0, 3.0]]))
+    _, asked = scale_of(np.array([[0.0, 3.0]]), signed=True)
     _, empty = scale_of(np.zeros((2, 2)))
     assert (positive.vmin, positive.vmax) == (0, 3)
     assert (signed.vmin, signed.vmax) == (-5, 5)
+    assert (asked.vmin, asked.vmax) == (-3, 3)
     assert (empty.vmin, empty.vmax) == (0, 1)
 
 

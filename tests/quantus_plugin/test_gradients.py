@@ -256,14 +256,15 @@ def test_many_threads_at_once():
     expected = evaluate(make("FaithfulnessEstimate"), toy_vit(hooked=False))
     scores: list[Any] = []
     barrier = threading.Barrier(4)
+    models = [toy_vit(hooked=True) for _ in range(4)]  # not in the threads: the seed is the process's
+    x, y, _ = toy_batch()
 
-    def work() -> None:
-        x, y, _ = toy_batch()
+    def work(model: torch.nn.Module) -> None:
         metric = GradientEnabled(make("FaithfulnessEstimate"))
-        barrier.wait(20)
-        scores.append(metric(toy_vit(hooked=True), x, y, None, None, explain_func=input_times_gradient))
+        barrier.wait(60)
+        scores.append(metric(model, x.copy(), y.copy(), None, None, explain_func=input_times_gradient))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(model,)) for model in models]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
-from quantus_vit import AttnLRP, TransformerLRP, UnsupportedOperationError
+from quantus_vit import AttentionRollout, AttnLRP, TransformerLRP, UnsupportedOperationError
 from quantus_vit.relevance import Composite, ConservationReport, attn_lrp, chefer, trace
 from quantus_vit.relevance.rules import Epsilon, Rule, ZPlus
 
@@ -248,3 +248,19 @@ def test_released_graphs_say_so(vit: nn.Module) -> None:
     traced.relevance(torch.ones(2, 4))
     with pytest.raises(RuntimeError, match="keep=True"):
         traced.gradient(torch.ones(2, 4))
+
+
+def test_hooks_of_a_models_forward_are_left_out(vit: nn.Module) -> None:
+    """As the official ViT does: a hook on each attention map, which needs a gradient."""
+    seen: list[Tensor] = []
+
+    class Hooked(Strange):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x * 1.0
+            y.register_hook(seen.append)
+            y.retain_grad()
+            return self.vit(y)
+
+    for method in (TransformerLRP, AttnLRP, AttentionRollout):
+        torch.testing.assert_close(method(Hooked(vit)).attribute(images(), 0), method(vit).attribute(images(), 0))
+    assert seen == []

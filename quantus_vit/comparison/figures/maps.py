@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -93,8 +94,8 @@ def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str
     Returns
     -------
     matplotlib.figure.Figure
-        Columns: the X-ray, the map for each class, LIME. The maps of a row share one colour scale, its bar at the right
-        of them.
+        Columns: the X-ray, the map for each class, LIME. Every map has its own scale, named above it: a class that the
+        model is sure of has small gradients, so that its map would not be seen on the scale of the others.
     """
     maps, lime = len(class_names), max(len(row.lime) for row in rows)
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.04, wspace=0.01, hspace=0.02)
@@ -116,13 +117,17 @@ def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_nam
     image_axes.set_ylabel(f"{class_names[row.label]}", fontsize=12)
     predicted = int(np.argmax(row.probabilities))
     image_axes.set_title(f"X-ray\npredicted {class_names[predicted]}", fontsize=9)
-    colours, scale = scale_of(*row.maps)
+    signed = any(relevance.min() < 0 for relevance in row.maps)
     for index, (axes, relevance) in enumerate(zip(map_axes, row.maps, strict=True)):
         draw_xray(axes, row.gray)
+        colours, scale = scale_of(relevance, signed=signed)
         draw_relevance(axes, relevance, colours, scale)
         _draw_outlines(axes, row)
-        axes.set_title(f"{method}: {class_names[index]}\np = {row.probabilities[index]:.2f}", fontsize=9)
-    add_colour_bar(figure, colours, scale, list(map_axes), "relevance", shrink=0.86, aspect=22, pad=0.01)
+        numbers = f"p = {row.probabilities[index]:.2f}, full scale {scale.vmax:.1e}"
+        axes.set_title(f"{method}: {class_names[index]}\n{numbers}", fontsize=9)
+    shared = Normalize(-1.0 if signed else 0.0, 1.0)
+    label = "relevance / full scale"
+    add_colour_bar(figure, colours, shared, list(map_axes), label, shrink=0.86, aspect=22, pad=0.01)
     for axes, regions in zip(lime_axes, row.lime, strict=False):
         draw_xray(axes, row.gray)
         _draw_regions(axes, regions.signs)

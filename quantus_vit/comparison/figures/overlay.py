@@ -49,15 +49,15 @@ def _opacity(strength: Array) -> Array:
     return np.asarray(_MOST_OPAQUE * np.minimum(1.0, 1.6 * strength**1.4))
 
 
-def scale_of(*maps: Array) -> tuple[Colormap, Normalize]:
-    """Colours and one scale for all of some maps: from 0, or symmetric where any value is negative.
+def scale_of(relevance: Array, signed: bool | None = None) -> tuple[Colormap, Normalize]:
+    """Colours and scale of a map: from 0, or symmetric where it is signed (None: where any value is negative).
 
     The scale ends where 99.5 % of the values lie below, so that a few extreme pixels do not make the rest invisible;
     the colour bar's arrows say so.
     """
-    strengths = np.abs(np.concatenate([relevance.ravel() for relevance in maps]))
+    strengths = np.abs(relevance)
     largest = float(np.quantile(strengths, _SHOWN, method="higher")) or float(strengths.max()) or 1.0
-    if any(relevance.min() < 0 for relevance in maps):
+    if relevance.min() < 0 if signed is None else signed:
         return diverging(), Normalize(-largest, largest)
     return sequential(), Normalize(0.0, largest)
 
