@@ -123,7 +123,8 @@ def test_non_sensitivity_in_steps():
 @pytest.mark.parametrize("name", sorted(SMALL.keys() - BROKEN_IN_QUANTUS.keys()))
 def test_which_metrics_need_the_wrapper(name):
     model = toy_vit(hooked=True)
-    if name in WITHOUT_PREDICTION:
+    # SmoothMPRT predicts nothing itself; without Captum it explains with a method of ours, which leaves hooks out.
+    if name in WITHOUT_PREDICTION or (name == "SmoothMPRT" and not versions.installed("captum")):
         evaluate(make(name), model)
         return
     with pytest.raises(RuntimeError, match=r"cannot register a hook|deepcopy protocol"):
