@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,3 +77,39 @@ class ConservationReport:
     def absorbed(self) -> dict[str, float]:
         """Kind of operation -> mean relevance that entered and did not leave."""
         return {kind: entering - leaving for kind, (entering, leaving) in self.by_kind().items()}
+
+    def plot(self, file: str | PathLike[str]) -> None:
+        """Draw relevance entering and leaving, by block from the logits down and by kind, into an image file.
+
+        Parameters
+        ----------
+        file : path
+            Name of the picture, such as ``conservation.png``. Needs matplotlib.
+
+        Raises
+        ------
+        ValueError
+            The report is empty: no relevance pass was given it.
+        """
+        if not self.entries:
+            raise ValueError("the report is empty; give it to Trace.relevance(seed, report=report) first")
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(11, 0.28 * len(self.by_block()) + 2.6), layout="constrained")
+        figure.suptitle("Relevance entering and leaving (mean over images, summed over operations)")
+        for axes, (title, groups) in zip(
+            figure.subplots(1, 2),
+            (("by block, logits at the top", self.by_block()), ("by kind", self.by_kind())),
+            strict=True,
+        ):
+            places = range(len(groups))
+            entering, leaving = ([pair[i] for pair in groups.values()] for i in (0, 1))
+            axes.barh([place - 0.2 for place in places], entering, 0.38, label="entering", color="#0072b2")
+            axes.barh([place + 0.2 for place in places], leaving, 0.38, label="leaving", color="#e69f00")
+            axes.set_yticks(list(places), [name or "(model)" for name in groups])
+            axes.invert_yaxis()
+            axes.axvline(0, color="0.4", linewidth=0.8)
+            axes.set_title(title)
+            axes.set_xlabel("relevance")
+        figure.axes[1].legend()
+        figure.savefig(file, dpi=130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -264,3 +265,20 @@ def test_hooks_of_a_models_forward_are_left_out(vit: nn.Module) -> None:
     for method in (TransformerLRP, AttnLRP, AttentionRollout):
         torch.testing.assert_close(method(Hooked(vit)).attribute(images(), 0), method(vit).attribute(images(), 0))
     assert seen == []
+
+
+def test_conservation_report_as_data_and_as_a_plot(vit: nn.Module, tmp_path: Path) -> None:
+    traced = trace(vit, images(), chefer(), locate=True)
+    report = ConservationReport(2)
+    traced.relevance(torch.eye(4)[:2], report=report)
+    blocks, kinds = report.by_block(), report.by_kind()
+    assert next(iter(blocks)) == "head"
+    assert {"blocks.0", "blocks.1", "patch_embed"} <= set(blocks)
+    assert blocks["head"][0] == pytest.approx(1.0)
+    total = sum(entering - leaving for entering, leaving in blocks.values())
+    assert sum(report.absorbed().values()) == pytest.approx(total)
+    assert kinds["add"][1] <= kinds["add"][0] + 1e-4
+    report.plot(tmp_path / "conservation.png")
+    assert (tmp_path / "conservation.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="the report is empty"):
+        ConservationReport(2).plot(tmp_path / "nothing.png")
