@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, resolve_target
-from .tokens import check_interpolation, rollout_row, start_row, to_image, token_grid, weights_with_readout
+from .tokens import (
+    check_interpolation,
+    check_start_layer,
+    rollout_row,
+    start_row,
+    to_image,
+    token_grid,
+    weights_with_readout,
+)
 
 
 class AttentionRollout(AttributionMethod):
@@ -30,8 +38,7 @@ class AttentionRollout(AttributionMethod):
 
     def __init__(self, model: nn.Module, start_layer: int = 0, interpolate: str | None = "bilinear") -> None:
         super().__init__(model)
-        if isinstance(start_layer, bool) or not isinstance(start_layer, int) or start_layer < 0:
-            raise ValueError(f"start_layer must be an integer of 0 or more, not {start_layer!r}")
+        check_start_layer(start_layer)
         check_interpolation(interpolate)
         self.start_layer = start_layer
         self.interpolate = interpolate

@@ -237,3 +237,9 @@ def check_interpolation(interpolate: str | None) -> None:
     if interpolate is not None and interpolate not in INTERPOLATIONS:
         names = ", ".join(map(repr, INTERPOLATIONS))
         raise ValueError(f"interpolate must be one of {names} or None, not {interpolate!r}")
+
+
+def check_start_layer(start_layer: int) -> None:
+    """Raise ``ValueError`` for what cannot be the index of a layer."""
+    if isinstance(start_layer, bool) or not isinstance(start_layer, int) or start_layer < 0:
+        raise ValueError(f"start_layer must be an integer of 0 or more, not {start_layer!r}")

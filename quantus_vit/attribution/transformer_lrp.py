@@ -14,6 +14,7 @@ from .base import AttributionMethod, Target, arguments, check_inputs, like_captu
 from .tokens import (
     Layers,
     check_interpolation,
+    check_start_layer,
     readout,
     rollout_row,
     start_row,
@@ -72,8 +73,7 @@ class TransformerLRP(AttributionMethod):
         super().__init__(model)
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}; the variants are {', '.join(VARIANTS)}")
-        if isinstance(start_layer, bool) or not isinstance(start_layer, int) or start_layer < 0:
-            raise ValueError(f"start_layer must be an integer of 0 or more, not {start_layer!r}")
+        check_start_layer(start_layer)
         check_interpolation(interpolate)
         self.variant = variant
         self.start_layer = start_layer

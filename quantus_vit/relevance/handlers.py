@@ -271,9 +271,7 @@ def multi_head_attention(
     output = scaled_dot_product_attention(mode, func, *heads, attn_mask=attn_mask)
     output = output.permute(2, 0, 1, 3).reshape(length, size, width)
     output = affine_map(mode, ops.Projection, output, out_proj_weight, out_proj_bias)
-    if need_weights:
-        return output, None if not need_weights else _shown_weights(mode, average_attn_weights)
-    return output, None
+    return output, _shown_weights(mode, average_attn_weights) if need_weights else None
 
 
 def _shown_weights(mode: Interception, average: bool) -> Tensor | None:

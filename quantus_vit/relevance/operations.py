@@ -328,7 +328,18 @@ class Softmax(Operation):
         return (backward(message, self.output, self.dim, self.output.dtype),)
 
 
-class Normalisation(Operation):
+class Given(Operation):
+    """Common to operations whose function comes with the call, options bound; their gradient is autograd's."""
+
+    def __init__(self, rule: Rule, direction: Direction, site: str, function: Callable[..., Tensor]) -> None:
+        super().__init__(rule, direction, site)
+        self._function = function
+
+    def function(self, *inputs: Tensor) -> Tensor:
+        return self._function(*inputs)
+
+
+class Normalisation(Given):
     """Layer, group, batch (in evaluation), root-mean-square or L2 normalisation, affine part included.
 
     ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant.
@@ -344,12 +355,8 @@ class Normalisation(Operation):
         function: Callable[[Tensor], Tensor],
         frozen: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        super().__init__(rule, direction, site)
-        self._function = function
+        super().__init__(rule, direction, site, function)
         self._frozen = frozen
-
-    def function(self, *inputs: Tensor) -> Tensor:
-        return self._function(inputs[0])
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
         """Vector-Jacobian product with the deviation a constant, the mean (where there is one) not."""
@@ -396,17 +403,10 @@ class LayerNorm(Operation):
         return scaled - scaled.mean(dim=tuple(range(-len(self.shape), 0)), keepdim=True)
 
 
-class Activation(Operation):
+class Activation(Given):
     """An elementwise non-linearity of one input."""
 
     kind = "activation"
-
-    def __init__(self, rule: Rule, direction: Direction, site: str, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(rule, direction, site)
-        self._function = function
-
-    def function(self, *inputs: Tensor) -> Tensor:
-        return self._function(inputs[0])
 
 
 class Gelu(Activation):
@@ -482,32 +482,16 @@ class Gate(Operation):
         )
 
 
-class Pooling(Operation):
+class Pooling(Given):
     """A linear map without parameters: mean, sum, average pooling, interpolation."""
 
     kind = "pooling"
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__(rule, direction, site)
-        self._function = function
 
-    def function(self, *inputs: Tensor) -> Tensor:
-        return self._function(inputs[0])
-
-
-class Contraction(Operation):
+class Contraction(Given):
     """A product of two activations that is linear in each, other than ``matmul`` (einsum)."""
 
     kind = "matmul"
-
-    def __init__(
-        self, rule: Rule, direction: Direction, site: str, function: Callable[[Tensor, Tensor], Tensor]
-    ) -> None:
-        super().__init__(rule, direction, site)
-        self._function = function
-
-    def function(self, *inputs: Tensor) -> Tensor:
-        return self._function(inputs[0], inputs[1])
 
     def pull(self, message: Tensor) -> Messages:
         return self.gradient(message)
