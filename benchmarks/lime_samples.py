@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from importlib.resources import files
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from lime.lime_image import LimeImageExplainer
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.data import Phantom
 from quantus_vit.lime import LimeCXR
 from quantus_vit.lime.fitting import cosine_distances, fit
@@ -69,7 +69,7 @@ def measure(model: nn.Module, image: Tensor, reference: int, seeds: int) -> tupl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default=str(files("quantus_vit.assets") / "phantom_vit.safetensors"))
+    parser.add_argument("--checkpoint", default=str(phantom_checkpoint_path()))
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--reference", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)

@@ -7,22 +7,21 @@ Without arguments it explains synthetic phantoms with the small ViT that the pac
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import quantus
 
-import quantus_vit
+import quantus_vit  # noqa: F401  (registers its methods with Quantus)
+from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.comparison.protocol import default_features_in_step
 from quantus_vit.data import CovidQuEx, Phantom
 from quantus_vit.training.checkpoint import load_checkpoint
 
-SHIPPED = Path(quantus_vit.__file__).parent / "assets" / "phantom_vit.safetensors"
 METHODS = {"TransformerLRP": {}, "LimeCXR": {"num_samples": 200, "seed": 0}}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--data", help="folder of COVID-QU-Ex; phantoms if left out")
-parser.add_argument("--checkpoint", default=SHIPPED, help="model.safetensors of 'quantus-vit train'")
+parser.add_argument("--checkpoint", default=phantom_checkpoint_path(), help="model.safetensors of 'quantus-vit train'")
 parser.add_argument("--samples", type=int, default=6)
 args = parser.parse_args()
 

@@ -26,5 +26,5 @@ def phantom_checkpoint_path() -> Path:
     """
     path = Path(__file__).with_name("phantom_vit.safetensors")
     if not path.is_file():
-        raise FileNotFoundError(f"the shipped model {str(path)!r} is missing; reinstall quantus-vit")
+        raise FileNotFoundError(f"this installation lacks the shipped model {str(path)!r}; give --checkpoint FILE")
     return path

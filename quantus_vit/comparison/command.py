@@ -113,9 +113,10 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from ..assets import phantom_checkpoint_path
     from .pipeline import compare
     from .protocol import file_digest
-    from .resources import choose_device, load_model, open_data, shipped_checkpoint
+    from .resources import choose_device, load_model, open_data
 
     if args.threads is not None:
         if args.threads < 1:
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         )
     device = choose_device(args.device)
     shipped = args.checkpoint is None
-    checkpoint = shipped_checkpoint() if shipped else Path(args.checkpoint)
+    checkpoint = phantom_checkpoint_path() if shipped else Path(args.checkpoint)
     digest = file_digest(checkpoint)
     model, config = load_model(checkpoint, device)
     protocol = _protocol(args, str(checkpoint), digest, config.image_size)

@@ -15,7 +15,7 @@ from ..training.checkpoint import ModelConfig, load_checkpoint
 if TYPE_CHECKING:
     from .runner import XrayDataset
 
-__all__ = ["choose_device", "load_model", "open_data", "shipped_checkpoint"]
+__all__ = ["choose_device", "load_model", "open_data"]
 
 PHANTOM_SEED = 0
 
@@ -39,20 +39,6 @@ def choose_device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f"no device {name!r} here ({reason}); use auto, cpu, or cuda") from error
     return name
-
-
-def shipped_checkpoint() -> Path:
-    """The small ViT for phantoms that comes with the package.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the installation lacks it.
-    """
-    path = Path(__file__).parent.parent / "assets" / "phantom_vit.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"this installation lacks the shipped model {str(path)!r}; give --checkpoint FILE")
-    return path
 
 
 def load_model(path: Path, device: str) -> tuple[torch.nn.Module, ModelConfig]:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from quantus_vit import assets
 from quantus_vit.cli import main
-from quantus_vit.comparison import resources
 from quantus_vit.comparison.command import _Words
 from quantus_vit.training.checkpoint import ModelConfig, build_model, save_checkpoint
 
@@ -146,9 +146,9 @@ def test_compare_refuses_a_model_of_other_images(tmp_path, capsys, config, messa
 
 
 def test_a_missing_shipped_model_is_named(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(resources, "__file__", str(tmp_path / "comparison" / "resources.py"))
+    monkeypatch.setattr(assets, "__file__", str(tmp_path / "assets" / "__init__.py"))
     with pytest.raises(FileNotFoundError, match=r"lacks the shipped model .*phantom_vit\.safetensors"):
-        resources.shipped_checkpoint()
+        assets.phantom_checkpoint_path()
 
 
 @pytest.mark.parametrize("method", ["TransformerLRP", "AttnLRP", "Random"])
