@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ import quantus
 import torch
 
 from .. import available_methods
-from .protocol import Protocol
+from .protocol import Protocol, image_seed
 
 __all__ = ["RANDOM", "MapStore", "check_methods", "explain_image", "explainer_of"]
 
@@ -73,7 +72,7 @@ def explainer_of(method: str, protocol: Protocol, path: str) -> Callable[..., Ar
         Called as ``f(model=..., inputs=..., targets=..., device=...)``; returns maps ``(N, 1, H, W)``.
     """
     if method == RANDOM:
-        generator = np.random.default_rng([protocol.sample_seed, zlib.crc32(path.encode())])
+        generator = np.random.default_rng([protocol.sample_seed, image_seed(path)])
 
         def random_map(model: torch.nn.Module, inputs: Array, targets: Array, **_: Any) -> Array:
             return generator.random((len(inputs), 1, *inputs.shape[2:]), dtype=np.float32)

@@ -6,7 +6,6 @@ Knows Quantus and the protocol; not where a map comes from.
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import quantus
 import torch
 from scipy.integrate import trapezoid
 
-from .protocol import Protocol
+from .protocol import Protocol, image_seed
 
 __all__ = ["METRICS", "Scorer", "break_ties", "build_scorers", "score_maps", "ties_matter"]
 
@@ -183,7 +182,7 @@ def _variants(scorer: Scorer, relevance: Array, item: Mapping[str, Any], protoco
         return np.empty((0, *relevance.shape))
     if scorer.by_order:
         decided = ties_matter(relevance, protocol.features_in_step, channels=item["image"].shape[0])
-        seed = [protocol.tie_seed, zlib.crc32(str(item["path"]).encode())]
+        seed = [protocol.tie_seed, image_seed(str(item["path"]))]
         return break_ties(relevance, protocol.tie_breaks if decided else 1, seed)
     values = relevance[None].astype(np.float64)
     return np.maximum(values, 0.0) if scorer.positive_only else values

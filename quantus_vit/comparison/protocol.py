@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Baseline", "Protocol", "default_features_in_step", "file_digest", "parse_baseline"]
+__all__ = ["Baseline", "Protocol", "default_features_in_step", "file_digest", "image_seed", "parse_baseline"]
 
 Baseline: TypeAlias = "float | str"
 """What a perturbed value is replaced by: a number in normalised units, or a name that Quantus knows."""
@@ -192,6 +193,11 @@ def parse_baseline(text: str) -> Baseline:
             f"a baseline is a number in normalised units (0.0 is the ImageNet mean) or one of "
             f"{', '.join(NAMED_BASELINES)}, got {text!r}"
         ) from None
+
+
+def image_seed(path: str) -> int:
+    """A seed of the image's own: of its class, folder and file name, so that a set may lie anywhere."""
+    return zlib.crc32("/".join(Path(path).parts[-3:]).encode())
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

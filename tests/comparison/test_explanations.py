@@ -25,6 +25,8 @@ def test_random_depends_on_the_image_and_the_seed_alone(model: LinearModel) -> N
     first = explained(model, RANDOM)
     np.testing.assert_array_equal(explained(model, RANDOM), first)
     assert (explained(model, RANDOM, path="y.png") != first).any()
+    moved = [explained(model, RANDOM, path=f"/{place}/Test/Normal/images/1.png") for place in ("home/a", "data")]
+    np.testing.assert_array_equal(*moved)
     assert (explained(model, RANDOM, sample_seed=1) != first).any()
 
 

@@ -1,0 +1,192 @@
+"""On a GPU: the same maps as on the CPU, precision by precision, and nothing left in the GPU's memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
+
+from .families import BY_NAME, FAMILIES, images, make
+from .golden import DATA, load_golden, relative_error
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+METHODS = (TransformerLRP, AttnLRP, GenericAttention, AttentionRollout)
+LRP = (TransformerLRP, AttnLRP)
+SERVED = [family.name for family in FAMILIES if not family.refuses]
+
+
+@pytest.fixture(autouse=True)
+def exact_float32() -> Iterator[None]:
+    """Float32 products in float32, as torch does by default; cuDNN's convolutions would use TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(scope="module")
+def vit() -> nn.Module:
+    """Tokens and depth of a real ViT."""
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", num_classes=3).cuda().eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Tensor:
+    return torch.randn(4, 3, 224, 224, generator=torch.Generator().manual_seed(1)).cuda()
+
+
+def cosine(found: Tensor, wanted: Tensor) -> float:
+    """Smallest cosine similarity of any image's map with the wanted one."""
+    return float(torch.cosine_similarity(found.double().flatten(1), wanted.double().flatten(1)).min())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_official_numbers(dtype: torch.dtype) -> None:
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-3
+    golden = load_golden(DATA / "vit_d48_l3_f64.npz", dtype)
+    method = TransformerLRP(golden.model.cuda(), interpolate=None)
+    for target in range(golden.classes):
+        found = method.attribute(golden.inputs.cuda(), target)
+        assert found.is_cuda
+        assert found.dtype == dtype
+        assert relative_error(found.cpu(), golden.references["transformer_attribution"][:, target]) < tolerance
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_numbers_of_lxt(dtype: torch.dtype) -> None:
+    tolerance = 1e-6 if dtype == torch.float64 else 1e-3
+    golden = load_golden(DATA / "attnlrp_tv_d48_l3_f64.npz", dtype)
+    found = AttnLRP(golden.model.cuda(), 0.25, 0.05).attribute(golden.inputs.cuda(), 0)
+    assert relative_error(found.cpu(), golden.references["gamma_conv0.25_lin0.05"][:, 0]) < tolerance
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SERVED)
+def test_every_family_as_on_the_cpu(name: str, method: type) -> None:
+    family = BY_NAME[name]
+    model, x = make(family).double(), images(family).double()
+    wanted = method(model).attribute(x, [1, 2])
+    found = method(model.cuda()).attribute(x.cuda(), torch.tensor([1, 2]))  # the target may stay where it is
+    assert found.is_cuda
+    assert relative_error(found.cpu(), wanted) < 1e-6
+
+
+@pytest.mark.parametrize("method", LRP)
+def test_model_and_images_on_different_devices(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    with pytest.raises(ValueError, match=r"inputs are on cpu but the model is on cuda:0; move one of them"):
+        method(vit).attribute(pictures.cpu(), 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batch_equals_one_by_one(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    together = method(vit).attribute(pictures, [0, 1, 2, 0])
+    for index, target in enumerate([0, 1, 2, 0]):
+        alone = method(vit).attribute(pictures[index : index + 1], target)
+        assert relative_error(alone, together[index : index + 1]) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tf32(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    wanted = method(vit).attribute(pictures, 0)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        found = method(vit).attribute(pictures, 0)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert 0 < relative_error(found, wanted) < 0.05
+    assert cosine(found, wanted) > 0.9999
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", METHODS)
+def test_autocast(vit: nn.Module, pictures: Tensor, method: type, dtype: torch.dtype) -> None:
+    wanted = method(vit).attribute(pictures, 0)
+    with torch.autocast("cuda", dtype):
+        found = method(vit).attribute(pictures, 0)
+    assert found.isfinite().all()
+    assert relative_error(found, wanted) > 1e-7, "autocast did nothing"
+    assert cosine(found, wanted) > 0.99
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", METHODS)
+def test_half_precision_model(pictures: Tensor, method: type, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3).cuda().eval()
+    wanted = method(model).attribute(pictures, 0)
+    found = method(model.to(dtype)).attribute(pictures.to(dtype), 0)
+    assert found.dtype == dtype
+    assert found.isfinite().all()
+    assert cosine(found, wanted) > 0.98
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_stays_in_the_gpus_memory(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    explainer = method(vit)
+    maps = explainer.attribute(pictures, 0)  # also what cuBLAS and cuDNN take at first use
+    del maps
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    maps = explainer.attribute(pictures, 0)
+    assert torch.cuda.memory_allocated() - before <= maps.untyped_storage().nbytes() + 512  # without a gc.collect()
+
+
+def test_lime_as_on_the_cpu() -> None:
+    pytest.importorskip("lime")
+    pytest.importorskip("skimage")
+    from quantus_vit import LimeCXR
+    from quantus_vit.data import Phantom
+
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    x = torch.stack([Phantom(2, image_size=224)[index]["image"] for index in range(2)])
+    wanted = LimeCXR(model, 100, seed=3).attribute(x, 1)
+    found = LimeCXR(model.cuda(), 100, seed=3).attribute(x.cuda(), 1)
+    assert relative_error(found.cpu(), wanted) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["TransformerLRP", "AttnLRP", "GenericAttention", "AttentionRollout"])
+def test_quantus(vit: nn.Module, pictures: Tensor, name: str) -> None:
+    import quantus
+
+    x, y = pictures.cpu().numpy(), np.array([0, 1, 2, 0])
+    found = quantus.explain(vit, x, y, method=name, device="cuda")
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (4, 1, 224, 224)
+    assert next(vit.parameters()).is_cuda
+
+
+def test_a_metric_of_quantus_with_gradients(vit: nn.Module, pictures: Tensor) -> None:
+    import quantus
+
+    from quantus_vit import gradients_enabled
+
+    x, y = pictures[:2].cpu().numpy(), np.array([0, 1])
+    metric = gradients_enabled(
+        quantus.FaithfulnessEstimate(features_in_step=224 * 56, perturb_baseline=0.0, disable_warnings=True)
+    )
+    scores = metric(
+        model=vit,
+        x_batch=x,
+        y_batch=y,
+        a_batch=None,
+        explain_func=quantus.explain,
+        explain_func_kwargs={"method": "TransformerLRP"},
+        device="cuda",
+    )
+    assert len(scores) == 2
+    assert np.isfinite(scores).all()
