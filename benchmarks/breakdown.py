@@ -28,6 +28,7 @@ from candidates import CANDIDATES, candidate, make_images, make_model, plain_for
 from measuring import times
 
 from quantus_vit.relevance import operations
+from quantus_vit.relevance.operations import base
 
 PASSES = ("forward", "gradient", "relevance")
 
@@ -42,16 +43,16 @@ class Instrument:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        node: Any = operations._Node
+        node: Any = base._Node
         forward, backward = node.forward, node.backward
 
-        def timed_forward(ctx: Any, operation: Any, *inputs: Any) -> Any:
-            self._note_product("forward", operation, inputs)
-            return self._timed(("forward", operation.kind), lambda: forward(ctx, operation, *inputs))
+        def timed_forward(ctx: Any, operation: Any, *rest: Any) -> Any:
+            self._note_product("forward", operation)
+            return self._timed(("forward", operation.kind), lambda: forward(ctx, operation, *rest))
 
         def timed_backward(ctx: Any, message: Any) -> Any:
             name = "relevance" if ctx.operation.direction.relevance else "gradient"
-            self._note_product(name, ctx.operation, ctx.saved_tensors)
+            self._note_product(name, ctx.operation)
             return self._timed((name, ctx.operation.kind), lambda: backward(ctx, message))
 
         node.forward, node.backward = staticmethod(timed_forward), staticmethod(timed_backward)
@@ -67,11 +68,12 @@ class Instrument:
         self.calls[key] += 1
         return result
 
-    def _note_product(self, name: str, operation: Any, tensors: tuple[torch.Tensor, ...]) -> None:
+    def _note_product(self, name: str, operation: Any) -> None:
+        shapes = [tuple(shape) for shape in operation.shapes]
         if isinstance(operation, operations.Linear):
-            self.products.append((name, "linear", tuple(tensors[0].shape), tuple(operation.weight.shape)))
+            self.products.append((name, "linear", shapes[0], tuple(operation.weight.shape)))
         elif isinstance(operation, operations.Product):
-            self.products.append((name, "product", tuple(tensors[0].shape), tuple(tensors[1].shape)))
+            self.products.append((name, "product", *shapes))
 
 
 def floor(products: list[tuple[str, str, tuple[int, ...], tuple[int, ...]]], repeats: int) -> dict[str, float]:

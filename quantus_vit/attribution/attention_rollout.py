@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, resolve_target
+from .base import AttributionMethod, resolve_target
 from .tokens import (
     check_interpolation,
     check_start_layer,
@@ -25,6 +25,9 @@ class AttentionRollout(AttributionMethod):
 
     It does not depend on the target: the map says where the class token looks, not why a class was chosen. Without a
     class token it is the row that the logits are read from, as in :class:`TransformerLRP`.
+
+    ``attribute`` gives (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; values are 0 or more. The target is
+    checked, not used.
 
     Parameters
     ----------
@@ -43,14 +46,8 @@ class AttentionRollout(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    @like_captum
-    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
-        """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; the target is checked, not used."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
-        traced, layers, start = weights_with_readout(
-            self.model, inputs, partial(torch.mean, dim=1), arguments(additional_forward_args)
-        )
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        traced, layers, start = weights_with_readout(self.model, inputs, partial(torch.mean, dim=1), further)
         resolve_target(target, traced.logits)
         layers.check_start(self.start_layer)
         pooled = None if layers.pooling is None else layers.pooling.weights

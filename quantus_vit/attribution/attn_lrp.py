@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance import Composite, attn_lrp, trace
-from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
+from .base import AttributionMethod, check_inputs, one_hot, parts, resolve_target
 
 
 class AttnLRP(AttributionMethod):
     """Signed relevance of every input value for the target's logit.
+
+    ``attribute`` gives (N, C, H, W), signed, in units of the logit.
 
     Serves any model whose operations have rules, windowed and pyramid transformers included. The defaults are the
     recipe that the authors' library (LXT) recommends for Vision Transformers: gamma rules and CP-LRP inside attention.
@@ -50,49 +52,23 @@ class AttnLRP(AttributionMethod):
         """True: relevance is input times multiplier."""
         return True
 
-    @like_captum
-    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
-        """Relevance of every input value for one class per image.
-
-        Parameters
-        ----------
-        inputs : Tensor
-            (N, C, H, W), normalised as the model wants it.
-        target : int, sequence of int, Tensor or None
-            Class index for all images, or one per image; None is the predicted class.
-        additional_forward_args : Any
-            Further positional arguments of the model's forward, a tuple or one value; they get no relevance.
-
-        Returns
-        -------
-        Tensor
-            (N, C, H, W), signed, in units of the logit.
-
-        Raises
-        ------
-        ValueError, TypeError
-            Wrong inputs or targets.
-        UnsupportedOperationError
-            An operation of the model has no relevance rule.
-        """
+    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
+        """Relevance for every class from one forward pass, (N, classes, C, H, W); arguments as above."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        traced = trace(self.model, inputs, self.composite, arguments=arguments(additional_forward_args))
+        return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])
+
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        traced = trace(self.model, inputs, self.composite, arguments=further, gradients=False)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         return self._relevance(traced.relevance(self._message(seed, traced.logits))[0], inputs)
 
-    def attribute_all_targets(self, inputs: Tensor) -> Tensor:
-        """Relevance for every class from one forward pass, (N, classes, C, H, W)."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
-        traced = trace(self.model, inputs, self.composite)
+    def _all_targets(self, inputs: Tensor) -> Tensor:
+        traced = trace(self.model, inputs, self.composite, gradients=False)
         size, classes = traced.logits.shape
-        maps = []
-        for k in range(classes):
-            seed = one_hot(torch.full((size,), k, device=inputs.device), traced.logits)
-            found = traced.relevance(self._message(seed, traced.logits), keep=k < classes - 1)
-            maps.append(self._relevance(found[0], inputs))
-        return torch.stack(maps, 1)
+        targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
+        seeds = [self._message(one_hot(target, traced.logits), traced.logits) for target in targets]
+        return torch.stack([self._relevance(message, inputs) for (message,) in traced.walk(seeds)], 1)
 
     def _message(self, seed: Tensor, logits: Tensor) -> Tensor:
         return seed * logits if self.composite.currency == "relevance" else seed

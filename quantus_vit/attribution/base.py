@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from ..relevance.passes import original
+from ..relevance.forward import original
 
 if TYPE_CHECKING:
 
@@ -46,6 +46,22 @@ else:
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Target = int | Sequence[int] | Tensor | None
+AT_ONCE = {"cpu": 4}  # images; see benchmarks/README.md
+AT_ONCE_ELSEWHERE = 32
+
+
+def like_captum(attribute: Method) -> Method:
+    """Decorate ``attribute`` to answer as Captum's own methods do: a tuple of one input with a tuple of one map.
+
+    ``captum.attr.NoiseTunnel`` moreover wants to find the undecorated method as ``attribute.__wrapped__``.
+    """
+
+    @wraps(attribute)
+    def answer(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        found = attribute(self, inputs, *args, **kwargs)
+        return (found,) if isinstance(inputs, tuple) else found
+
+    return cast(Method, answer)
 
 
 class AttributionMethod(Attribution):
@@ -68,8 +84,53 @@ class AttributionMethod(Attribution):
         super().__init__(model)
         self.model = model
 
-    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
-        """Attribution of one target per image; see the class for shapes."""
+    @like_captum
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> Tensor:
+        """Attribution of one class per image; the class says of what shape and range.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (N, C, H, W), normalised as the model wants it.
+        target : int, sequence of int, Tensor or None
+            Class index for all images, or one per image; None is the predicted class.
+        additional_forward_args : Any
+            Further positional arguments of the model's forward, a tuple or one value; they get no relevance. A tensor
+            whose first dimension is N goes along with the images.
+        internal_batch_size : int or None
+            Images that are explained at once; memory grows with it, the maps do not depend on it. None chooses:
+            4 on a CPU, where more are no faster, and 32 elsewhere.
+
+        Returns
+        -------
+        Tensor
+            (N, ...), on the inputs' device.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Wrong inputs, targets or ``internal_batch_size``, or a model that the method does not serve.
+        UnsupportedOperationError
+            An operation of the model has no relevance rule.
+        """
+        inputs = check_inputs(inputs)
+        self.check_model(inputs)
+        targets = parse_target(target, len(inputs))
+        further = arguments(additional_forward_args)
+        found = []
+        for part in parts(inputs, internal_batch_size):
+            along = tuple(x[part] if is_batched(x, len(inputs)) else x for x in further)
+            found.append(self._attribute(inputs[part], None if targets is None else targets[part], along))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        """What :meth:`attribute` gives for images that are explained at once; target (N,) or None."""
         raise NotImplementedError
 
     def has_convergence_delta(self) -> bool:
@@ -83,20 +144,6 @@ class AttributionMethod(Attribution):
             raise ValueError(
                 f"inputs are on {inputs.device} but the model is on {parameter.device}; move one of them with .to(...)"
             )
-
-
-def like_captum(attribute: Method) -> Method:
-    """Decorate ``attribute`` to answer as Captum's own methods do: a tuple of one input with a tuple of one map.
-
-    ``captum.attr.NoiseTunnel`` moreover wants to find the undecorated method as ``attribute.__wrapped__``.
-    """
-
-    @wraps(attribute)
-    def answer(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        found = attribute(self, inputs, *args, **kwargs)
-        return (found,) if isinstance(inputs, tuple) else found
-
-    return cast(Method, answer)
 
 
 def arguments(additional_forward_args: Any) -> tuple[Any, ...]:
@@ -128,26 +175,45 @@ def check_inputs(inputs: Any) -> Tensor:
     return inputs
 
 
-def resolve_target(target: Target, logits: Tensor) -> Tensor:
-    """Class index per image, (N,) int64 on the logits' device.
+def parts(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
+    """The batch in pieces of at most so many images.
+
+    Raises
+    ------
+    ValueError
+        The number is not a positive integer.
+    """
+    if internal_batch_size is None:
+        internal_batch_size = AT_ONCE.get(inputs.device.type, AT_ONCE_ELSEWHERE)
+    if isinstance(internal_batch_size, bool) or not isinstance(internal_batch_size, int) or internal_batch_size < 1:
+        raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")
+    return [slice(i, i + internal_batch_size) for i in range(0, len(inputs), internal_batch_size)]
+
+
+def is_batched(value: Any, size: int) -> bool:
+    """Whether a further argument of the model has one entry per image."""
+    return isinstance(value, Tensor) and value.dim() > 0 and len(value) == size
+
+
+def parse_target(target: Target, size: int) -> Tensor | None:
+    """Class index per image, (size,) int64; None where the predicted class is meant.
 
     Parameters
     ----------
     target : int, sequence of int, Tensor or None
         Captum's meaning: one class for all images, or one per image; None is the predicted class.
-    logits : Tensor
-        (N, classes).
+    size : int
+        Number of images.
 
     Raises
     ------
     TypeError, ValueError
-        The target is of another type, has another length, or lies outside [0, classes).
+        The target is of another type or has another length.
     """
-    size, classes = logits.shape
     if target is None:
-        return logits.argmax(1)
+        return None
     try:
-        indices = torch.as_tensor(target, device=logits.device)
+        indices = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"target must be an int, a list of ints, a tensor (N,) or None, not {target!r}") from error
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
@@ -159,10 +225,24 @@ def resolve_target(target: Target, logits: Tensor) -> Tensor:
         indices = indices.reshape(1).expand(size)
     if indices.shape != (size,):
         raise ValueError(f"target must be one class or {size} (one per image), not of shape {tuple(indices.shape)}")
-    wrong = indices[(indices < 0) | (indices >= classes)]
+    return indices
+
+
+def resolve_target(target: Tensor | None, logits: Tensor) -> Tensor:
+    """The target, or the predicted class in place of None, (N,) int64 on the logits' device.
+
+    Raises
+    ------
+    ValueError
+        A target lies outside [0, classes).
+    """
+    if target is None:
+        return logits.argmax(1)
+    classes = logits.shape[1]
+    wrong = target[(target < 0) | (target >= classes)]
     if wrong.numel():
         raise ValueError(f"target {int(wrong[0])} is out of range: the model has {classes} classes, 0 to {classes - 1}")
-    return indices
+    return target.to(logits.device)
 
 
 def one_hot(target: Tensor, logits: Tensor) -> Tensor:

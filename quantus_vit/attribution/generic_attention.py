@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..relevance import trace
 from ..relevance.composites import gradient
 from ..relevance.passes import Attention
-from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
+from .base import AttributionMethod, one_hot, resolve_target
 from .tokens import check_interpolation, readout, rollout_row, start_row, to_image, token_grid, token_layers
 
 
@@ -20,6 +20,8 @@ class GenericAttention(AttributionMethod):
     Per layer A = mean over heads of (G * W)+ with W the attention weights and G the target logit's gradient; the map is
     the class token's row of (I + A_L) ... (I + A_1) (equations 5 and 6 of "Generic attention-model explainability for
     interpreting bi-modal and encoder-decoder transformers", self-attention case).
+
+    ``attribute`` gives (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; values are 0 or more.
 
     Parameters
     ----------
@@ -34,19 +36,8 @@ class GenericAttention(AttributionMethod):
         check_interpolation(interpolate)
         self.interpolate = interpolate
 
-    @like_captum
-    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
-        """(N, C, H, W) -> (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; target as in Captum."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
-        traced = trace(
-            self.model,
-            inputs,
-            gradient(),
-            start="attention",
-            keep_weights=True,
-            arguments=arguments(additional_forward_args),
-        )
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        traced = trace(self.model, inputs, gradient(), start="attention", keep_weights=True, arguments=further)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(seed, keep=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..relevance import trace
 from ..relevance.composites import gradient
-from ..relevance.passes import Attention, Trace, original
+from ..relevance.forward import original
+from ..relevance.passes import Attention, Trace
 
 HALF = (torch.float16, torch.bfloat16)
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -51,22 +52,18 @@ def token_grid(model: nn.Module, tokens: int, inputs: Tensor) -> TokenGrid:
     )
 
 
-def _patch_sizes(model: nn.Module) -> list[tuple[int, int]]:
-    """Overall stride of the patch embedding: of one convolution, or the product of a convolutional stem's strides."""
+def _patch_sizes(model: nn.Module) -> Iterator[tuple[int, int]]:
+    """Possible strides of the patch embedding: what a module states, products of a convolutional stem's strides."""
     for module in model.modules():
         size = getattr(module, "patch_size", None)
         if isinstance(size, (int, tuple, list)) and not isinstance(module, nn.Conv2d):
-            size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+            yield (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
             break
-    else:
-        size = None
-    sizes = [] if size is None else [size]
     rows = columns = 1
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
             rows, columns = rows * module.stride[0], columns * module.stride[1]
-            sizes.append((rows, columns))
-    return sizes
+            yield rows, columns
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..relevance import chefer, trace
-from ..relevance.passes import Attention, Start, Trace
-from .base import AttributionMethod, Target, arguments, check_inputs, like_captum, one_hot, resolve_target
+from ..relevance.forward import Start
+from ..relevance.passes import Attention, Trace
+from .base import AttributionMethod, check_inputs, one_hot, parts, resolve_target
 from .tokens import (
     Layers,
     check_interpolation,
@@ -33,6 +34,9 @@ class TransformerLRP(AttributionMethod):
     z+ relevance is propagated from the target's logit down to each attention map; the maps' relevance R and the logit's
     gradient G give one matrix a layer, A = mean over heads of (G * R)+, and the class token's row of
     (I + A_L) ... (I + A_1) is the relevance of the patches (equations 12 to 14 of the paper).
+
+    ``attribute`` gives (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; values are 0 or more, but for
+    ``"full"``, which is signed.
 
     Models that read their logits from other tokens get the mean of those tokens' rows: all pooled tokens under average
     pooling, both tokens of a distilled model; under attention pooling the row is (G * R)+ of the pooling query. Which
@@ -79,45 +83,21 @@ class TransformerLRP(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    @like_captum
-    def attribute(self, inputs: Tensor, target: Target = None, additional_forward_args: Any = None) -> Tensor:
-        """Relevance maps of one class per image.
-
-        Parameters
-        ----------
-        inputs : Tensor
-            (N, C, H, W), normalised as the model wants it.
-        target : int, sequence of int, Tensor or None
-            Class index for all images, or one per image; None is the predicted class.
-        additional_forward_args : Any
-            Further positional arguments of the model's forward, a tuple or one value; they get no relevance.
-
-        Returns
-        -------
-        Tensor
-            (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; 0 or more but for ``"full"``, which is signed.
-
-        Raises
-        ------
-        ValueError, TypeError
-            Wrong inputs or targets, or a model without one global token grid.
-        UnsupportedOperationError
-            An operation of the model has no relevance rule.
-        """
+    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
+        """Relevance maps of every class from one forward pass, (N, classes, 1, H, W); arguments as above."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        traced = self._trace(inputs, arguments(additional_forward_args))
-        return self._map(traced, resolve_target(target, traced.logits), inputs, keep=False)
+        return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])
 
-    def attribute_all_targets(self, inputs: Tensor) -> Tensor:
-        """Relevance maps of every class from one forward pass, (N, classes, 1, H, W)."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        traced = self._trace(inputs, further)
+        return self._maps(traced, [resolve_target(target, traced.logits)], inputs)[0]
+
+    def _all_targets(self, inputs: Tensor) -> Tensor:
         traced = self._trace(inputs)
         size, classes = traced.logits.shape
         targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-        maps = [self._map(traced, target, inputs, keep=k < classes - 1) for k, target in enumerate(targets)]
-        return torch.stack(maps, 1)
+        return torch.stack(self._maps(traced, targets, inputs), 1)
 
     def _trace(self, inputs: Tensor, further: tuple[Any, ...] = ()) -> Trace:
         start: Start = "input" if self.variant == "full" else "attention"
@@ -125,20 +105,28 @@ class TransformerLRP(AttributionMethod):
         if self.variant == "last_layer_attn":
             return weights_with_readout(self.model, inputs, None, further)[0]
         start_layer = first.get(self.variant, 0)
-        traced = trace(self.model, inputs, chefer(), start=start, start_layer=start_layer, arguments=further)
+        options: dict[str, Any] = {"arguments": further, "gradients": self._weighs_by_gradients}
+        traced = trace(self.model, inputs, chefer(), start=start, start_layer=start_layer, **options)
         token_layers(traced.attentions, inputs.shape[0]).check_start(start_layer)
         return traced
 
-    def _map(self, traced: Trace, target: Tensor, inputs: Tensor, keep: bool) -> Tensor:
-        seed = one_hot(target, traced.logits)
+    @property
+    def _weighs_by_gradients(self) -> bool:
+        return self.variant in ("transformer_attribution", "last_layer", "second_layer")
+
+    def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        """One map (N, 1, H, W) for each of the targets (N,); the passes for all targets go side by side."""
+        seeds = [one_hot(target, traced.logits) for target in targets]
         if self.variant == "full":
-            (relevance,) = traced.relevance(seed, keep=keep)
-            assert relevance is not None
-            return relevance.sum(1, keepdim=True)
+            found = [relevance for (relevance,) in traced.walk(seeds) if relevance is not None]
+            return [relevance.sum(1, keepdim=True) for relevance in found]
         layers = token_layers(traced.attentions, inputs.shape[0])
-        row = self._weights_row(layers) if self.variant == "last_layer_attn" else self._row(traced, layers, seed, keep)
+        if self.variant == "last_layer_attn":
+            rows = [self._weights_row(layers)] * len(seeds)
+        else:
+            rows = self._rows(traced, layers, seeds)
         grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return to_image(row, grid, inputs, self.interpolate)
+        return [to_image(row, grid, inputs, self.interpolate) for row in rows]
 
     def _weights_row(self, layers: Layers) -> Tensor:
         """(N, T): the readout's attention weights in the last layer."""
@@ -147,27 +135,28 @@ class TransformerLRP(AttributionMethod):
         assert last.gradient is not None
         return (readout(last.gradient)[:, None] @ last.weights.clamp(min=0).mean(1))[:, 0]
 
-    def _row(self, traced: Trace, layers: Layers, seed: Tensor, keep: bool) -> Tensor:
-        """(N, T): the readout's relevance over the tokens, by variant."""
-        if self.variant != "rollout":
-            traced.gradient(seed, keep=True)
-        maps: dict[int, Tensor] = {}
-        starts: list[Tensor] = []
+    def _rows(self, traced: Trace, layers: Layers, seeds: list[Tensor]) -> list[Tensor]:
+        """For each seed (N, T): the readout's relevance over the tokens, by variant."""
+        maps: list[dict[int, Tensor]] = [{} for _ in seeds]
+        starts: dict[int, Tensor] = {}
 
-        def consume(layer: Attention) -> None:
+        def consume(number: int, layer: Attention) -> None:
             assert layer.relevance is not None
             if layer.index == layers.last.index:
-                starts.append(readout(layer.relevance if layer.gradient is None else layer.gradient))
+                starts[number] = readout(layer.relevance if layer.gradient is None else layer.gradient)
             weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
-            maps[layer.index] = F.relu(weighted, inplace=layer.gradient is not None).mean(1)
+            maps[number][layer.index] = F.relu(weighted, inplace=layer.gradient is not None).mean(1)
             layer.relevance = layer.gradient = None
 
-        traced.relevance(seed, keep=keep, consume=consume)
-        if not starts:
+        traced.walk(seeds, consume, gradients=self._weighs_by_gradients)
+        if len(starts) < len(seeds):
             raise ValueError("the model's logits do not depend on its last attention layer")
+        return [self._row(layers, maps[number], starts[number]) for number in range(len(seeds))]
+
+    def _row(self, layers: Layers, maps: dict[int, Tensor], start: Tensor) -> Tensor:
         if self.variant == "last_layer":
-            return (starts[0][:, None] @ maps[layers.last.index])[:, 0]
-        row = start_row(layers, starts[0], maps.get(len(layers.blocks)))
+            return (start[:, None] @ maps[layers.last.index])[:, 0]
+        row = start_row(layers, start, maps.get(len(layers.blocks)))
         if self.variant == "second_layer":
             return (row[:, None] @ maps[1])[:, 0]
         used = [maps[layer.index] for layer in layers.blocks[self.start_layer :]]

@@ -12,14 +12,14 @@ from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantus_vit.attribution.base import AttributionMethod, Target, check_inputs, resolve_target
+from quantus_vit.attribution.base import AttributionMethod, Target, check_inputs, parse_target, resolve_target
 from quantus_vit.lime.explanation import dense_map
 from quantus_vit.lime.memory import choose_batch_size
 from quantus_vit.lime.pipeline import explain_image
 from quantus_vit.lime.replacement import Replacement
 from quantus_vit.lime.segmentation import SegmentFunction
 from quantus_vit.lime.settings import Settings
-from quantus_vit.relevance.passes import logits_of
+from quantus_vit.relevance.forward import logits_of
 
 ALL_FEATURES = 100_000  # lime's default for num_features
 
@@ -130,7 +130,7 @@ class LimeCXR(AttributionMethod):
         self.lung_mask = lung_mask
         self.r2_warning = r2_warning
 
-    def attribute(
+    def attribute(  # type: ignore[override]  # its images are perturbed ones; see `batch_size`
         self,
         inputs: Tensor,
         target: Target = None,
@@ -163,7 +163,7 @@ class LimeCXR(AttributionMethod):
         batch_size = self._batch_size(images)
         with torch.inference_mode():  # N bare forwards, so that a wrong target costs no neighbourhood
             logits = torch.cat([logits_of(self.model(part)) for part in torch.split(images, batch_size)])
-            labels = [[int(label)] for label in resolve_target(target, logits)]
+            labels = [[int(label)] for label in resolve_target(parse_target(target, len(logits)), logits)]
         explanations = self._explain_all(images, labels, ALL_FEATURES, batch_size, lung_mask)
         maps = [dense_map(explanation, label) for explanation, [label] in zip(explanations, labels, strict=True)]
         return torch.from_numpy(np.stack(maps)[:, None]).to(images.device)
@@ -302,7 +302,7 @@ class LimeCXR(AttributionMethod):
             raise ValueError("No class to explain; give at least one, or None for all.")
         with torch.inference_mode():
             logits = logits_of(self.model(image))
-        return [int(resolve_target(int(label), logits)[0]) for label in labels]
+        return [int(resolve_target(parse_target(int(label), 1), logits)[0]) for label in labels]
 
     def _check_maps(self, images: Tensor) -> None:
         given = self.settings.segments

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from quantus_vit.relevance.passes import logits_of
+from quantus_vit.relevance.forward import logits_of
 
 
 def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .composites import Composite, attn_lrp, chefer
 from .conservation import ConservationReport
-from .passes import Trace, trace
+from .forward import trace
+from .passes import Trace
 from .rules import Rule
 
 __all__ = ["Composite", "ConservationReport", "Rule", "Trace", "attn_lrp", "chefer", "trace"]

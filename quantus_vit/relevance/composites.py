@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Literal
 
 from .rules import (
     Box,
     Constant,
+    Currency,
     Epsilon,
     FrozenDeviation,
     Gamma,
@@ -23,8 +23,6 @@ from .rules import (
     Values,
     ZPlus,
 )
-
-Currency = Literal["relevance", "multiplier"]
 
 KINDS = (
     "linear",

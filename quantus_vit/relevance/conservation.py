@@ -47,7 +47,7 @@ class ConservationReport:
         relevance = operation.carries_relevance
         entering = self._per_sample(message if relevance else message * operation.output)
         leaving = torch.zeros_like(entering)
-        if not relevance and not hasattr(operation, "inputs"):
+        if not relevance and not operation.keeps_inputs:
             raise ValueError("a report of multipliers needs a trace with locate=True, which keeps every input")
         for i, part in enumerate(messages):
             if part is not None:

@@ -8,6 +8,7 @@ raises, if a traced value would go through it. Parameters are detached on the wa
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class Interception(TorchFunctionMode):
         self.direction = direction
         self.leaves = leaves
         self.attentions: list[Attention] = []
+        self.sums: list[weakref.ref[Tensor]] = []  # sums of two activations, where the graph may be cut
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
         self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -79,7 +81,7 @@ class Interception(TorchFunctionMode):
                 return value.detach()
             return value
         if type(value) in (tuple, list):
-            return type(value)(self.constant(item) for item in value)
+            return type(value)([self.constant(item) for item in value])
         if type(value) is dict:
             return {key: self.constant(item) for key, item in value.items()}
         return value

@@ -14,17 +14,17 @@ class Locator:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._modules: dict[int, str] = {id(module): name for name, module in model.named_modules()}
-        self._types = Counter(type(module) for module in model.modules())
-        self._owners = {
-            id(parameter): name
-            for name, module in model.named_modules()
-            for parameter in module.parameters(recurse=False)
-        }
+        self._modules: dict[int, str] = {}
+        self._types: Counter[type[nn.Module]] = Counter()
+        self._owners: dict[int, str] = {}
+        for name, module in model.named_modules():  # one walk: it is slow
+            self._modules[id(module)] = name
+            self._types[type(module)] += 1
+            self._owners.update((id(parameter), name) for parameter in module._parameters.values())
 
     def owner(self, parameter: Tensor | None) -> str | None:
         """Name of the module that owns the parameter."""
-        return self._owners.get(id(parameter))
+        return None if parameter is None else self._owners.get(id(parameter))
 
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""

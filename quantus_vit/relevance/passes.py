@@ -1,24 +1,23 @@
-"""The passes: one forward, then gradient and relevance backwards through the same graph.
+"""The backward passes through the graph of one forward: gradient and relevance.
 
-:func:`trace` runs the user's own model once and returns a :class:`Trace`; its backward passes give the attention maps'
-gradients and relevances, or the input's relevance. Nothing is left on the model: no hook, gradient or attribute.
+A :class:`Trace` comes from :func:`~.forward.trace`; its passes give the attention maps' gradients and relevances, or
+the input's relevance.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
-from .composites import Composite, Currency
 from .conservation import ConservationReport
-from .location import Locator
-
-Start = Literal["input", "attention", "last attention"]
+from .rules import Currency
+from .segments import cuts
 
 
 @dataclass
@@ -30,8 +29,10 @@ class Direction:
     keep: bool = False
     sparse: bool = True
     keep_inputs: bool = False
+    gradients: bool = True
     report: ConservationReport | None = None
     consume: Callable[[Attention], None] | None = None
+    sources: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)  # of recomputable tensors, in the forward
 
 
 @dataclass
@@ -76,6 +77,7 @@ class Trace:
     _output: Tensor
     _leaves: list[Tensor]
     _direction: Direction
+    _sums: list[weakref.ref[Tensor]]
     _released: bool = field(default=False)
 
     def gradient(self, seed: Tensor, keep: bool = True) -> list[Tensor | None]:
@@ -93,7 +95,9 @@ class Trace:
         list of Tensor
             Gradients of the start: the input, or the first attention maps.
         """
-        return self._backward(seed, keep)
+        if not self._direction.gradients:
+            raise RuntimeError("this trace keeps nothing for gradients; make it with gradients=True")
+        return self._backward(seed, keep, False)
 
     def relevance(
         self,
@@ -120,124 +124,107 @@ class Trace:
         list of Tensor
             Messages at the start: the input, or the first attention maps.
         """
-        direction = self._direction
-        direction.relevance, direction.report, direction.consume, direction.keep = True, report, consume, keep
-        try:
-            return self._backward(seed, keep)
-        finally:
-            direction.relevance, direction.report, direction.consume = False, None, None
+        return self._backward(seed, keep, True, report, consume)
 
-    def _backward(self, seed: Tensor, keep: bool) -> list[Tensor | None]:
-        if self._released:
-            raise RuntimeError("this trace's graph was released by an earlier pass; give that pass keep=True")
+    def walk(
+        self,
+        seeds: Sequence[Tensor],
+        consume: Callable[[int, Attention], None] | None = None,
+        gradients: bool = False,
+    ) -> list[list[Tensor | None]]:
+        """Relevance passes of several seeds (and gradient passes before each) in one walk down the graph.
+
+        All passes go through one segment of the graph before any goes through the next (:func:`segments.cuts`), and the
+        graph is released on the way. The messages are those of :meth:`gradient` and :meth:`relevance`; less memory is
+        held, and what the rules compute from the forward alone is computed once for all seeds.
+
+        Parameters
+        ----------
+        seeds : sequence of Tensor
+            (N, classes) each; gradient and message at the logits.
+        consume : callable, optional
+            Called with the seed's number and each attention layer as soon as it has its relevance, from the top down.
+        gradients : bool
+            Fill ``Attention.gradient``, too.
+
+        Returns
+        -------
+        list of list of Tensor
+            For each seed the relevance messages at the start.
+        """
+        self._check(gradients)
+        self._released = True
+        if not self._output.requires_grad:
+            return [[None for _ in self._leaves] for _ in seeds]
+        flows = [_Flow(seed.to(self._output)) for seed in seeds]
+        upper, self._output = self._output, self._output.detach()
+        sums = [x for x in (reference() for reference in self._sums) if x is not None]
+        streams = cuts(upper, sums)[::-2]
+        del sums
+        while True:
+            ends = [streams.pop()] if streams else self._leaves
+            for number, flow in enumerate(flows):
+                more = number < len(flows) - 1
+                if gradients:
+                    flow.gradient = self._pass(upper, ends, flow.gradient, flow.sparse, keep=True)
+                self._direction.report = None
+                self._direction.consume = None if consume is None else partial(consume, number)
+                flow.relevance = self._pass(upper, ends, flow.relevance, flow.sparse, keep=more, relevance=True)
+            if ends is self._leaves:
+                return [flow.relevance for flow in flows]
+            (upper,) = ends
+
+    def _backward(
+        self,
+        seed: Tensor,
+        keep: bool,
+        relevance: bool,
+        report: ConservationReport | None = None,
+        consume: Callable[[Attention], None] | None = None,
+    ) -> list[Tensor | None]:
+        self._check(gradients=not relevance)
         self._released = not keep
-        self._direction.sparse = True
         if not self._output.requires_grad:
             return [None for _ in self._leaves]
-        device = self._output.device.type
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-            seed = seed.to(self._output)
-            found = torch.autograd.grad(self._output, self._leaves, seed, retain_graph=keep, allow_unused=True)
+        self._direction.report, self._direction.consume = report, consume
+        return self._pass(self._output, self._leaves, [seed.to(self._output)], {}, keep, relevance)
+
+    def _check(self, gradients: bool) -> None:
+        if self._released:
+            raise RuntimeError("this trace's graph was released by an earlier pass; give that pass keep=True")
+        if gradients and not self._direction.gradients:
+            raise RuntimeError("this trace keeps nothing for gradients; make it with gradients=True")
+
+    def _pass(
+        self,
+        upper: Tensor,
+        ends: list[Tensor],
+        messages: list[Tensor | None],
+        sparse: dict[bool, bool],
+        keep: bool,
+        relevance: bool = False,
+    ) -> list[Tensor | None]:
+        """Messages of ``upper`` -> messages of ``ends``; ``sparse`` remembers whether few tokens carry any."""
+        (message,) = messages
+        if message is None:
+            return [None for _ in ends]
+        direction = self._direction
+        direction.relevance, direction.keep = relevance, keep
+        direction.sparse = sparse.get(relevance, True)
+        device = upper.device.type
+        try:
+            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+                found = torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True)
+        finally:
+            sparse[relevance] = direction.sparse
+            direction.relevance = direction.keep = False
         return list(found)
 
 
-def trace(
-    model: nn.Module,
-    inputs: Tensor,
-    composite: Composite | None,
-    start: Start = "input",
-    start_layer: int = 0,
-    keep_weights: bool = False,
-    arguments: Sequence[Any] = (),
-    reduce_weights: Callable[[Tensor], Tensor] | None = None,
-    locate: bool = False,
-) -> Trace:
-    """Run the model once and record what the backward passes need.
+class _Flow:
+    """The messages of one seed on their way down."""
 
-    Parameters
-    ----------
-    model : nn.Module
-        Any model whose operations have rules; it is not changed.
-    inputs : Tensor
-        (N, C, H, W).
-    composite : Composite or None
-        The rules; None records attention weights only, no graph.
-    start : {"input", "attention", "last attention"}
-        Where backward passes end: at the input, or at the attention maps of layer ``start_layer``, with no graph below.
-        ``"last attention"`` counts the model's attention modules to find the last layer; it may miss (then no layer has
-        a gradient) where modules are never run.
-    start_layer : int
-        Index of the first attention layer of interest.
-    keep_weights : bool
-        Keep each layer's attention weights in ``Attention.weights``.
-    arguments : sequence
-        Further positional arguments of the model's forward.
-    reduce_weights : callable, optional
-        Applied to kept attention weights at once, e.g. a mean over heads.
-    locate : bool
-        Note the module of every operation, and keep all that a conservation report needs.
-
-    Raises
-    ------
-    UnsupportedOperationError
-        An operation between start and logits has no rule.
-    ValueError
-        The model's output is not (N, classes), or not finite.
-    """
-    from .interception import Interception
-
-    model = original(model)
-    direction = Direction(composite.currency if composite is not None else "relevance")
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(composite is not None))
-        if hasattr(torch.compiler, "set_stance"):  # compiled submodules run as they were written
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        x = inputs.detach()
-        if x.is_inference():
-            x = x.clone()
-        leaves: list[Tensor] = []
-        if composite is not None and start == "input":
-            leaves.append(x.requires_grad_())  # x is a detached alias: the caller's tensor stays as it is
-        mode = Interception(Locator(model), composite, direction, leaves)
-        mode.attend_from = start_layer if start == "attention" and composite is not None else None
-        mode.attend_last = start == "last attention"
-        direction.keep_inputs = locate
-        mode.locate = locate or (composite is not None and bool(composite.exceptions))
-        mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
-        with mode:
-            try:
-                output = logits_of(model(x, *arguments))
-            except TypeError:
-                if mode.refusal is not None:
-                    raise mode.refusal from None
-                raise
-    if output.dim() != 2 or output.shape[0] != inputs.shape[0]:
-        raise ValueError(
-            f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "
-            f"(N, classes) with N = {inputs.shape[0]}"
-        )
-    if not bool(output.detach().isfinite().all()):
-        raise ValueError("the model's logits are not all finite; there is nothing to explain")
-    return Trace(output.detach(), mode.attentions, output, leaves, direction)
-
-
-def original(model: nn.Module) -> nn.Module:
-    """The module that ``torch.compile`` or ``DataParallel`` wrapped."""
-    while True:
-        if hasattr(model, "_orig_mod"):
-            model = cast(nn.Module, model._orig_mod)
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        else:
-            return model
-
-
-def logits_of(output: Any) -> Tensor:
-    """The logits of what a model returned: a tensor, an output with ``logits``, or a sequence's first tensor."""
-    logits = getattr(output, "logits", output)
-    if isinstance(logits, (tuple, list)) and logits:
-        logits = logits[0]
-    if not isinstance(logits, Tensor):
-        raise TypeError(f"the model returned {type(output).__name__}; it must return logits, or an output with .logits")
-    return logits
+    def __init__(self, seed: Tensor) -> None:
+        self.gradient: list[Tensor | None] = [seed]
+        self.relevance: list[Tensor | None] = [seed]
+        self.sparse: dict[bool, bool] = {}

@@ -18,22 +18,29 @@ layer-wise relevance propagation for transformers", ICML 2024.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from .operations import Messages, divide, reduce_to
 
+Currency = Literal["relevance", "multiplier"]
+"""What messages are: relevances R, or multipliers R / activation ("modified gradients")."""
+
 
 class Rule:
     """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``.
 
-    ``input_free`` names the currencies in which the formula does not look at the operation's inputs; softmax and
-    scaling then do not keep them.
+    A rule may say that it looks at less than the operation's inputs and output (:meth:`reads`); the rest is then not
+    kept in memory.
     """
 
-    input_free: ClassVar[frozenset[str]] = frozenset()
+    stops: ClassVar[bool] = False  # hands nothing down, so that nothing below need be recorded
+
+    def reads(self, currency: Currency) -> frozenset[str]:
+        """What :meth:`propagate` looks at: "inputs", "output", and "gradient" or "frozen" where it calls those maps."""
+        return frozenset({"inputs", "output"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         """Message of the output -> one message per input (None where ``operation.needs`` says so).
@@ -52,16 +59,14 @@ class Rule:
 class Pass(Rule):
     """R_in = R_out: the operation leaves relevance as it is (softmax, normalisation, activation, scaling)."""
 
-    input_free = frozenset({"relevance"})
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset() if currency == "relevance" else frozenset({"inputs", "output"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        if not hasattr(operation, "inputs"):  # kept nothing: as many values go in as come out
-            return (message,)
-        x_like = operation.inputs[0]
-        if operation.carries_relevance:
-            return (reduce_to(message, x_like),)
-        slope = torch.nan_to_num_(operation.output / x_like, 0.0, 0.0, 0.0)
-        return (reduce_to(slope.mul_(message), x_like),)
+        if not operation.carries_relevance:
+            slope = torch.nan_to_num_(operation.output / operation.inputs[0], 0.0, 0.0, 0.0)
+            message = slope.mul_(message)
+        return (reduce_to(message, operation.shapes[0]),)
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,19 @@ class PassCopied(Rule):
     stabilizer: float = 1e-9
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        x = operation.inputs[0]
         (relevance,) = Pass().propagate(operation, message)
-        return (None if relevance is None else through_copy(relevance, x, self.stabilizer),)
+        return (None if relevance is None else through_copy(relevance, operation, 0, self.stabilizer),)
 
 
-def through_copy(relevance: Tensor, x: Tensor, stabilizer: float) -> Tensor:
-    """R * x / (x + stabilizer): what the authors' code does to relevance where a value was copied.
+def through_copy(relevance: Tensor, operation: Any, index: int, stabilizer: float) -> Tensor:
+    """R * x / (x + stabilizer), x an input: what the authors' code does to relevance where a value was copied.
 
     Only in double precision: in single precision the factor is 1 but for values too small to carry relevance.
     """
-    return relevance * (x / (x + stabilizer)) if x.dtype == torch.float64 else relevance
+    if relevance.dtype != torch.float64:
+        return relevance
+    x: Tensor = operation.inputs[index]
+    return relevance * (x / (x + stabilizer))
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ class Taylor(Rule):
     For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
     """
 
-    input_free = frozenset({"multiplier"})
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset({"gradient"}) | (frozenset({"inputs", "output"}) if currency == "relevance" else frozenset())
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not operation.carries_relevance:
@@ -104,10 +112,13 @@ class Taylor(Rule):
 class Constant(Rule):
     """R_in = 0: the output counts as a constant (attention weights in CP-LRP)."""
 
-    input_free = frozenset({"relevance", "multiplier"})
+    stops = True
+
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset()
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        return tuple(torch.zeros_like(message) if need else None for need in operation.needs)
+        return tuple(None for _ in operation.needs)
 
 
 @dataclass(frozen=True)
@@ -116,11 +127,16 @@ class Epsilon(Rule):
 
     epsilon: float = 0.0
 
+    def reads(self, currency: Currency) -> frozenset[str]:
+        if currency == "relevance":
+            return frozenset({"inputs", "output", "gradient"})
+        return frozenset({"output", "gradient"}) if self.epsilon else frozenset({"gradient"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not self.epsilon and not operation.carries_relevance:
             return (operation.pull(message),)
         share = operation.ratio(message, operation.output, self.epsilon)
-        return (operation.hand_down(operation.x, operation.pull(share)),)
+        return (operation.hand_down(0, operation.pull(share)),)
 
 
 @dataclass(frozen=True)
@@ -137,7 +153,7 @@ class ZPlus(Rule):
         agreeing = operation.agreeing_output()
         relevance = message if operation.carries_relevance else message * operation.output
         share = divide(relevance, agreeing, 2 * self.stabilizer)
-        return (operation.hand_down(operation.x, operation.pull(share), operation.pull_absolute(share)),)
+        return (operation.hand_down(0, operation.pull(share), operation.pull_absolute(share)),)
 
 
 @dataclass(frozen=True)
@@ -152,6 +168,9 @@ class Gamma(Rule):
     gamma: float = 0.25
     stabilizer: float = 1e-6
 
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return super().reads(currency) if self.gamma else Epsilon().reads(currency)
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not self.gamma:
             return Epsilon().propagate(operation, message)
@@ -163,7 +182,7 @@ class Gamma(Rule):
             agreeing = agreeing + (bias + sign * bias.abs()) / 2
         share = operation.ratio(message, output + self.gamma * agreeing, self.stabilizer)
         signed = operation.pull(share).mul_(1 + self.gamma / 2)
-        return (operation.hand_down(operation.x, signed, operation.pull_absolute(sign * share).mul_(self.gamma / 2)),)
+        return (operation.hand_down(0, signed, operation.pull_absolute(sign * share).mul_(self.gamma / 2)),)
 
 
 @dataclass(frozen=True)
@@ -200,34 +219,40 @@ class Uniform(Rule):
 
     stabilizer: float = 0.0
 
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset({"inputs", "output"} if currency == "relevance" else {"inputs"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         share = divide(message, operation.output, self.stabilizer) if operation.carries_relevance else message
         pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
-        halves = (None if m is None else m.mul_(0.5) for m in pulled)
-        return tuple(
-            None if m is None else operation.hand_down(x, m) for m, x in zip(halves, operation.inputs, strict=True)
-        )
+        return tuple(None if m is None else operation.hand_down(i, m.mul_(0.5)) for i, m in enumerate(pulled))
 
 
 @dataclass(frozen=True)
 class Values(Rule):
     """CP-LRP (Ali et al. 2022): in ``attention @ values`` all goes to the values, R_b = b * a^T (R / (a b))."""
 
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset({"inputs", "output"} if currency == "relevance" else {"inputs"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
+        if not operation.needs[1]:
+            return None, None
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
-        a, b = operation.inputs
-        down = reduce_to(a.mT @ share, b) if operation.needs[1] else None
-        left = torch.zeros_like(a) if operation.needs[0] else None
-        return left, None if down is None else operation.hand_down(b, down)
+        down = reduce_to(operation.inputs[0].mT @ share, operation.shapes[1])
+        return None, operation.hand_down(1, down)
 
 
 @dataclass(frozen=True)
 class FrozenDeviation(Rule):
     """Normalisation with its deviation (or norm) a constant, so that it is affine (Achtibat et al. 2024, sec. 3.3)."""
 
+    def reads(self, currency: Currency) -> frozenset[str]:
+        return frozenset({"inputs", "output", "frozen"} if currency == "relevance" else {"frozen"})
+
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
-        return (operation.hand_down(operation.inputs[0], operation.frozen_gradient(share)),)
+        return (operation.hand_down(0, operation.frozen_gradient(share)),)
 
 
 @dataclass(frozen=True)
@@ -249,10 +274,10 @@ class Shares(Rule):
         whole = _sample_sum(message)
         factors = [divide(s.abs() / total * whole, s + self.stabilizer) for s in sums]
         messages: list[Tensor | None] = []
-        for i, (part, factor, x) in enumerate(zip(parts, factors, (a, b), strict=True)):
-            relevance = reduce_to(part.mul_(factor), x) if operation.needs[i] else None
+        for i, (part, factor) in enumerate(zip(parts, factors, strict=True)):
+            relevance = reduce_to(part.mul_(factor), operation.shapes[i]) if operation.needs[i] else None
             if relevance is not None and operation.shared[i]:
-                relevance = through_copy(relevance, x, self.stabilizer)
+                relevance = through_copy(relevance, operation, i, self.stabilizer)
             messages.append(relevance)
         return tuple(messages)
 

@@ -13,7 +13,7 @@ from quantus_vit import UnsupportedOperationError
 from quantus_vit.attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.attribution.tokens import token_grid, weights_with_readout
 from quantus_vit.relevance import attn_lrp, chefer, trace
-from quantus_vit.relevance.passes import logits_of
+from quantus_vit.relevance.forward import logits_of
 
 from .families import BY_NAME, FAMILIES, images, make
 from .model_table import DOCUMENT, table

@@ -99,6 +99,5 @@ def test_whole_model_has_the_gradient_of_autograd() -> None:
 def test_second_derivatives_are_refused() -> None:
     build, inputs = OPERATIONS["gelu"]
     x = inputs[0].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(build(Pass(), Direction("relevance"))(x).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError):
-        torch.autograd.grad(gradient.sum(), x)
+    with pytest.raises(RuntimeError, match="cannot be differentiated again"):
+        torch.autograd.grad(build(Pass(), Direction("relevance"))(x).sum(), x, create_graph=True)

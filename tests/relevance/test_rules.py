@@ -50,7 +50,8 @@ def down(
     output = operation(*leaves)
     direction.relevance = True
     message = relevance if currency == "relevance" else relevance / output.detach()
-    found = torch.autograd.grad(output, leaves, message)
+    found = torch.autograd.grad(output, leaves, message, allow_unused=True)  # None: no relevance goes there
+    found = [torch.zeros_like(x) if m is None else m for m, x in zip(found, inputs, strict=True)]
     return [m if currency == "relevance" else m * x for m, x in zip(found, inputs, strict=True)]
 
 

@@ -1,0 +1,139 @@
+"""Softmax, and attention in one call, taken apart into the steps that have rules."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import operations as ops
+from .affine import affine_map
+from .table import autocast_dtype, handles, traced
+
+if TYPE_CHECKING:
+    from ..interception import Interception
+
+
+@handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"))
+def softmax(
+    mode: Interception, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
+) -> Tensor:
+    x = mode.constant(input)
+    if dtype is None and unused and isinstance(unused[-1], torch.dtype):
+        dtype = unused[-1]
+    if dtype is None and autocast_dtype(x) is not None:
+        dtype = torch.float32
+    x = x if dtype is None else x.to(dtype)
+    dim = -1 if dim is None else dim
+    operation = mode.operation(ops.Softmax, dim) if traced(x) else None
+    output = torch.softmax(x, dim) if operation is None else operation(x)
+    return mode.mark_weights(output) if output.dim() >= 3 else output
+
+
+@handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"))
+def same_values(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Attention weights in another type (as half precision models cast them) are still attention weights."""
+    return mode.forward_mark(input, mode.run(func, input, *args, **kwargs))
+
+
+@handles((F, "scaled_dot_product_attention"))
+def scaled_dot_product_attention(
+    mode: Interception,
+    func: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(q k^T scale + mask) v, in separate steps."""
+    if dropout_p:
+        raise ValueError("attention dropout is active; call model.eval() before explaining it")
+    if enable_gqa:
+        raise mode.unsupported(func, (query, key, value), "with grouped queries has no relevance rule")
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    with mode:
+        scores = (query @ key.transpose(-2, -1)) * factor
+        if is_causal:
+            allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+            scores = scores.masked_fill(~allowed, -math.inf)
+        if attn_mask is not None:
+            is_boolean = attn_mask.dtype == torch.bool
+            scores = scores.masked_fill(~attn_mask, -math.inf) if is_boolean else scores + attn_mask
+        weights = scores.softmax(-1)
+        return weights.to(value.dtype) @ value
+
+
+@handles((F, "multi_head_attention_forward"))
+def multi_head_attention(
+    mode: Interception,
+    func: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """``nn.MultiheadAttention`` in separate steps; (L, N, E) tensors, as torch's function."""
+    extras = (bias_k, bias_v, static_k, static_v, key_padding_mask)
+    if any(extra is not None for extra in extras) or add_zero_attn or query.dim() != 3:
+        raise mode.unsupported(func, (query, key, value), "with padding masks, extra keys or no batch has no rule")
+    if training and dropout_p:
+        raise ValueError("attention dropout is active; call model.eval() before explaining it")
+    tokens = {id(x): x for x in (query, key, value)}
+    if use_separate_proj_weight:
+        weights = [q_proj_weight, k_proj_weight, v_proj_weight]
+    elif len(tokens) == 1:
+        weights = [in_proj_weight]
+    else:
+        weights = list(in_proj_weight.chunk(3))  # type: ignore[union-attr]
+    biases: list[Any] = [None] * 3 if in_proj_bias is None else list(in_proj_bias.detach().chunk(3))
+    if len(weights) == 1:
+        q, k, v = affine_map(mode, ops.Projection, query, weights[0], in_proj_bias).chunk(3, -1)  # type: ignore[arg-type]
+    else:
+        q, k, v = (
+            affine_map(mode, ops.Projection, x, w, b)  # type: ignore[arg-type]
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
+    length, size, width = q.shape
+    heads = [x.reshape(x.shape[0], size, num_heads, -1).permute(1, 2, 0, 3) for x in (q, k, v)]
+    if attn_mask is not None and attn_mask.dim() == 3:
+        attn_mask = attn_mask.view(size, num_heads, *attn_mask.shape[1:])
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = ~attn_mask  # here True means "not allowed", there "allowed"
+    output = scaled_dot_product_attention(mode, func, *heads, attn_mask=attn_mask)
+    output = output.permute(2, 0, 1, 3).reshape(length, size, width)
+    output = affine_map(mode, ops.Projection, output, out_proj_weight, out_proj_bias)
+    return output, _shown_weights(mode, average_attn_weights) if need_weights else None
+
+
+def _shown_weights(mode: Interception, average: bool) -> Tensor | None:
+    """Attention weights as ``nn.MultiheadAttention`` returns them; untraced, since no model feeds them on."""
+    weights = mode.attentions[-1].weights
+    return None if weights is None else weights.mean(1) if average else weights
