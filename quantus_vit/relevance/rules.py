@@ -29,6 +29,9 @@ Currency = Literal["relevance", "multiplier"]
 """What messages are: relevances R, or multipliers R / activation ("modified gradients")."""
 
 
+HALF = (torch.float16, torch.bfloat16)
+
+
 class Rule:
     """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``.
 
@@ -143,17 +146,27 @@ class Epsilon(Rule):
 class ZPlus(Rule):
     """R_in = x+ * W+^T S + x- * W-^T S with S = R / (x+ W+ + x- W-): only agreeing signs count, no bias.
 
-    (Chefer et al. 2021, eq. 3 with alpha = 1.) Written with three products instead of eight through
-    x+ W+ + x- W- = (x W + |x| |W|) / 2.
+    (Chefer et al. 2021, eq. 3 with alpha = 1.) Computed with three products instead of eight through
+    x+ W+ + x- W- = (x W + |x| |W|) / 2; in half precision, where that difference would lose small sums, as it stands.
     """
 
     stabilizer: float = 1e-9
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        agreeing = operation.agreeing_output()
         relevance = message if operation.carries_relevance else message * operation.output
-        share = divide(relevance, agreeing, 2 * self.stabilizer)
+        if message.dtype in HALF:
+            return (self._as_it_stands(operation, relevance),)
+        share = divide(relevance, operation.agreeing_output(), 2 * self.stabilizer)
         return (operation.hand_down(0, operation.pull(share), operation.pull_absolute(share)),)
+
+    def _as_it_stands(self, operation: Any, relevance: Tensor) -> Tensor:
+        signs = [(operation.x.clamp(min=0), operation.weight.clamp(min=0))]
+        signs.append((operation.x.clamp(max=0), operation.weight.clamp(max=0)))
+        share = divide(relevance, sum(operation.apply_weight(x, weight) for x, weight in signs))
+        pulled = [operation.pull(share, weight) for _, weight in signs]
+        if operation.carries_relevance:
+            return signs[0][0] * pulled[0] + signs[1][0] * pulled[1]
+        return torch.where(operation.x > 0, pulled[0], pulled[1])
 
 
 @dataclass(frozen=True)
