@@ -1,6 +1,7 @@
 """How many samples does LIME need? The sampling designs against lime's coin tosses, one reference.
 
-    python benchmarks/lime_samples.py [--checkpoint FILE] [--images 6] [--reference 10000] [--seeds 3]
+    python benchmarks/lime_samples.py [--checkpoint FILE] [--data DIR] [--images 6] [--reference 10000] [--seeds 3]
+                                       [--number 80] [--device cpu]
 
 For each image the coefficients of the predicted class from a plain run with 10,000 samples are the reference (its own
 noise included). For each design and each number of samples, the Spearman correlation with it is averaged over seeds;
@@ -19,13 +20,13 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from quantus_vit.assets import phantom_checkpoint_path
-from quantus_vit.data import Phantom
+from quantus_vit.data import CovidQuEx, Phantom
 from quantus_vit.lime import LimeCXR
 from quantus_vit.lime.fitting import cosine_distances, fit
 from quantus_vit.lime.sampling import DESIGNS, clusters
 from quantus_vit.training.checkpoint import load_checkpoint
 
-COUNTS = (100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200)
+COUNTS = (100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600)
 LEVEL = 0.95
 
 
@@ -50,17 +51,20 @@ def needed(correlations: np.ndarray) -> float:
     return float(COUNTS[last - 1] * (COUNTS[last] / COUNTS[last - 1]) ** share)
 
 
-def measure(model: nn.Module, image: Tensor, reference: int, seeds: int) -> tuple[dict[str, np.ndarray], int, float]:
+def measure(
+    model: nn.Module, image: Tensor, reference: int, seeds: int, number: int
+) -> tuple[dict[str, np.ndarray], int, float]:
     """For each design the correlations with the reference at every count, mean over seeds; segments; R2 of the
     reference."""
     label = int(model(image[None]).argmax())
-    long_run = LimeCXR(model, reference, seed=10_000, batch_size=64).explain_instance(image, [label])
+    options = {"batch_size": 64 if image.device.type == "cpu" else 512, "num_segments": number}
+    long_run = LimeCXR(model, reference, seed=10_000, **options).explain_instance(image, [label])
     truth = coefficients(long_run, reference, "plain", label)
     found = {}
     for design in DESIGNS:
         rows = []
         for seed in range(seeds):
-            lime = LimeCXR(model, COUNTS[-1], seed=seed, batch_size=64, sampling=design)
+            lime = LimeCXR(model, COUNTS[-1], seed=seed, sampling=design, **options)
             run = lime.explain_instance(image, [label])
             rows.append([spearmanr(coefficients(run, count, design, label), truth).statistic for count in COUNTS])
         found[design] = np.mean(rows, axis=0)
@@ -70,18 +74,27 @@ def measure(model: nn.Module, image: Tensor, reference: int, seeds: int) -> tupl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", default=str(phantom_checkpoint_path()))
+    parser.add_argument("--data", help="folder of COVID-QU-Ex, whose Test images are used; default: phantoms")
     parser.add_argument("--images", type=int, default=6)
+    parser.add_argument("--number", type=int, default=80, help="superpixels asked for")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--reference", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     model, config = load_checkpoint(arguments.checkpoint)
-    phantoms = Phantom(arguments.images, seed=5, split="Test", image_size=config.image_size)
+    model = model.to(arguments.device)
+    if arguments.data:
+        images: CovidQuEx | Phantom = CovidQuEx(arguments.data, split="Test", image_size=config.image_size)
+    else:
+        images = Phantom(arguments.images, seed=5, split="Test", image_size=config.image_size)
+    chosen = np.linspace(0, len(images) - 1, arguments.images).round().astype(int)
     needs: dict[str, list[float]] = {design: [] for design in DESIGNS}
     curves: dict[str, list[np.ndarray]] = {design: [] for design in DESIGNS}
     with torch.inference_mode():
-        for index in range(len(phantoms)):
-            found, segments, r2 = measure(model, phantoms[index]["image"], arguments.reference, arguments.seeds)
+        for index in chosen:
+            image = images[int(index)]["image"].to(arguments.device)
+            found, segments, r2 = measure(model, image, arguments.reference, arguments.seeds, arguments.number)
             for design, correlations in found.items():
                 needs[design].append(needed(correlations))
                 curves[design].append(correlations)
@@ -92,10 +105,13 @@ def main() -> None:
     for design, values in curves.items():
         print(f"{design:12}" + "".join(f"{value:7.3f}" for value in np.mean(values, axis=0)))
     print(f"\nsamples needed for {LEVEL}, median over images; factor against plain, median over images")
+    plain = np.array(needs["plain"])
     for design, values in needs.items():
-        factors = np.array(needs["plain"]) / np.array(values)
-        spread = f"(from {factors.min():.2f} to {factors.max():.2f})"
-        print(f"{design:12}{np.median(values):8.0f}{np.median(factors):8.2f}  {spread}")
+        both = np.isfinite(plain) & np.isfinite(values)
+        factors = plain[both] / np.array(values)[both]
+        spread = f"(from {factors.min():.2f} to {factors.max():.2f})" if both.any() else ""
+        missing = f"; {len(plain) - both.sum()} images left out, where one of the two never reached it"
+        print(f"{design:12}{np.median(values):8.0f}{np.median(factors):8.2f}  {spread}{'' if both.all() else missing}")
 
 
 if __name__ == "__main__":
