@@ -70,9 +70,7 @@ def compare(name: str, samples: Iterable[dict]) -> None:
 def report(title: str, methods: dict[str, NDArray[np.float64]]) -> None:
     reference = methods["lime-default"]
     print(f"\n{title} (n = {len(reference)})")
-    print(
-        f"{'':16}{'segments':>9}{'recall':>9}{'straddle':>10}{'inside':>8}{'outline':>9}   difference to lime-default (se)"
-    )
+    print(f"{'':16}{'segments':>9}{'recall':>9}{'straddle':>10}{'inside':>8}{'outline':>9}   against lime-default (se)")
     for method, values in methods.items():
         count, recall, straddle, inside, outline = values.mean(axis=0)
         line = f"{method:16}{count:9.1f}{recall:9.3f}{straddle:10.3f}{inside:8.1f}{outline:9.3f}"

@@ -1,4 +1,4 @@
-"""Superpixels: the named presets and what may stand for them. Knows NumPy, SciPy and scikit-image; no torch, model or lime."""
+"""Superpixels: the named presets and what may stand for them. Knows NumPy, SciPy, scikit-image; no torch, no model."""
 
 from __future__ import annotations
 
