@@ -81,7 +81,7 @@ class RegionMerger:
         squared = float(step @ step)
         mass = self.sizes[first] * self.sizes[second] / (self.sizes[first] + self.sizes[second])
         length, strength = self.borders[first][second]
-        ward = mass**SIZE_POWER * squared / (1 + squared / DIFFERENCE_LIMIT)
+        ward: float = mass**SIZE_POWER * squared / (1 + squared / DIFFERENCE_LIMIT)
         shape: float = (min(self.perimeters[first], self.perimeters[second]) / length) ** SHAPE_POWER
         interest = min(self.interests[first], self.interests[second])
         return interest * ward * shape * (strength / length + EDGE_FLOOR) ** 2
