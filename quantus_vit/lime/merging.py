@@ -9,15 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import mean as mean_by_label
 
-EDGE_FLOOR = 0.01  # contrast of a border in a flat region, where only Ward's term decides
+EDGE_FLOOR = 0.003  # strength of a border in a flat region, where only the other terms decide
+DIFFERENCE_LIMIT = 0.2**2  # squared difference in the features that counts half of what it is
+SIZE_POWER = 1.2
+SHAPE_POWER = 0.6
 
 
 class RegionMerger:
     """Greedy merging of neighbouring regions.
 
-    The price of joining regions a and b is Ward's, the growth of the summed squared deviation from the regions' mean
-    features, times the squared mean contrast across their common border: a strong border keeps regions apart that are
-    alike on average, and a large uniform area ends as one region.
+    The price of joining regions a and b is a product: Ward's growth of the summed squared deviation from the regions'
+    mean features, with bounded difference and a little more weight on the size; the squared mean edge strength along
+    their common border, so that a strong border keeps regions apart that are alike on average; a power of the smaller
+    perimeter over the length of that border, so that outlines stay short; and the smaller of the regions' mean
+    interests. A large uniform area ends as one region.
 
     Parameters
     ----------
@@ -25,8 +30,11 @@ class RegionMerger:
         Shape (H, W), 0 ... n - 1: the fine regions.
     features
         Shape (F, H, W): what regions are alike in.
-    contrast
-        Shape (H, W): picture whose steps across borders count.
+    edges
+        Shape (H, W): edge strength, at least 0.
+    interest
+        Shape (H, W), positive: how much a region is worth keeping by its place and brightness; None: the same
+        everywhere.
 
     References
     ----------
@@ -34,12 +42,21 @@ class RegionMerger:
     using watersheds and fast region merging, IEEE TIP 1998.
     """
 
-    def __init__(self, segments: NDArray[np.int64], features: NDArray[Any], contrast: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        segments: NDArray[np.int64],
+        features: NDArray[Any],
+        edges: NDArray[Any],
+        interest: NDArray[Any] | None = None,
+    ) -> None:
         self.segments = segments
         numbers = np.arange(int(segments.max()) + 1)
         self.sizes: list[float] = np.bincount(segments.ravel()).astype(np.float64).tolist()
         self.means = list(np.stack([mean_by_label(feature, segments, numbers) for feature in features], axis=1))
-        self.borders = _borders(segments, contrast)
+        interest = np.ones(segments.shape) if interest is None else interest
+        self.interests: list[float] = mean_by_label(interest, segments, numbers).tolist()
+        self.borders = _borders(segments, edges)
+        self.perimeters = [sum(length for length, _ in neighbours.values()) for neighbours in self.borders]
         self.parent = list(range(len(numbers)))
         self.alive = set(self.parent)
 
@@ -60,43 +77,52 @@ class RegionMerger:
         return merged
 
     def _price(self, first: int, second: int) -> float:
-        difference = self.means[first] - self.means[second]
+        step = self.means[first] - self.means[second]
+        squared = float(step @ step)
         mass = self.sizes[first] * self.sizes[second] / (self.sizes[first] + self.sizes[second])
-        length, contrast = self.borders[first][second]
-        return float(difference @ difference) * mass * (contrast / length + EDGE_FLOOR) ** 2
+        length, strength = self.borders[first][second]
+        ward: float = mass**SIZE_POWER * squared / (1 + squared / DIFFERENCE_LIMIT)
+        shape: float = (min(self.perimeters[first], self.perimeters[second]) / length) ** SHAPE_POWER
+        interest = min(self.interests[first], self.interests[second])
+        return interest * ward * shape * (strength / length + EDGE_FLOOR) ** 2
 
     def _join(self, first: int, second: int) -> int:
         joined, size = len(self.parent), self.sizes[first] + self.sizes[second]
-        self.means.append((self.means[first] * self.sizes[first] + self.means[second] * self.sizes[second]) / size)
+        share, other = self.sizes[first] / size, self.sizes[second] / size
+        self.means.append(self.means[first] * share + self.means[second] * other)
+        self.interests.append(self.interests[first] * share + self.interests[second] * other)
         self.sizes.append(size)
+        common, _ = self.borders[first][second]
+        self.perimeters.append(self.perimeters[first] + self.perimeters[second] - 2 * common)
         self.parent.append(joined)
         self.parent[first] = self.parent[second] = joined
         self.alive -= {first, second}
         self.alive.add(joined)
         borders: dict[int, tuple[float, float]] = {}
         for part in (first, second):
-            for neighbour, (length, contrast) in self.borders[part].items():
+            for neighbour, (length, strength) in self.borders[part].items():
                 if neighbour in self.alive:
                     known = borders.get(neighbour, (0.0, 0.0))
-                    borders[neighbour] = (known[0] + length, known[1] + contrast)
+                    borders[neighbour] = (known[0] + length, known[1] + strength)
         self.borders.append(borders)
         for neighbour, border in borders.items():
             self.borders[neighbour][joined] = border
         return joined
 
 
-def _borders(segments: NDArray[np.int64], contrast: NDArray[Any]) -> list[dict[int, tuple[float, float]]]:
-    """For each region its neighbours, with the length of the common border and the summed contrast across it."""
+def _borders(segments: NDArray[np.int64], edges: NDArray[Any]) -> list[dict[int, tuple[float, float]]]:
+    """For each region its neighbours, with the length of the common border and the summed edge strength on it."""
     count = int(segments.max()) + 1
-    keys, steps = [], []
+    keys, strengths = [], []
     for axis in (0, 1):
         here, there = np.moveaxis(segments, axis, 0)[1:], np.moveaxis(segments, axis, 0)[:-1]
+        strength = np.moveaxis(edges, axis, 0)
         crossing = here != there
         low, high = np.minimum(here, there)[crossing], np.maximum(here, there)[crossing]
         keys.append(low * count + high)
-        steps.append(np.abs(np.diff(contrast, axis=axis)).swapaxes(0, axis)[crossing])
+        strengths.append((strength[1:] + strength[:-1])[crossing] / 2)
     pairs, numbers = np.unique(np.concatenate(keys), return_inverse=True)
-    lengths, sums = np.bincount(numbers).tolist(), np.bincount(numbers, np.concatenate(steps)).tolist()
+    lengths, sums = np.bincount(numbers).tolist(), np.bincount(numbers, np.concatenate(strengths)).tolist()
     found: list[dict[int, tuple[float, float]]] = [{} for _ in range(count)]
     for pair, length, total in zip(pairs.tolist(), lengths, sums, strict=True):
         first, second = divmod(pair, count)
