@@ -46,8 +46,8 @@ else:
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Target = int | Sequence[int] | Tensor | None
-AT_ONCE = {"cpu": 4}  # images; see benchmarks/README.md
-AT_ONCE_ELSEWHERE = 32
+AT_ONCE = {"cpu": 3}  # images; see benchmarks/README.md
+AT_ONCE_ELSEWHERE = 128
 
 
 def like_captum(attribute: Method) -> Method:
@@ -105,7 +105,7 @@ class AttributionMethod(Attribution):
             whose first dimension is N goes along with the images.
         internal_batch_size : int or None
             Images that are explained at once; memory grows with it, the maps do not depend on it. None chooses:
-            4 on a CPU, where more are no faster, and 32 elsewhere.
+            3 on a CPU, where more are hardly faster, and 128 elsewhere.
 
         Returns
         -------

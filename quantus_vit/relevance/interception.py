@@ -76,6 +76,8 @@ class Interception(TorchFunctionMode):
 
     def constant(self, value: Any) -> Any:
         """The value with every parameter detached."""
+        if value is None or type(value) is int:  # most arguments of routing functions
+            return value
         if isinstance(value, Tensor):
             if value.requires_grad and value.is_leaf and not any(value is leaf for leaf in self.leaves):
                 return value.detach()

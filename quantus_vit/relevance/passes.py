@@ -7,17 +7,20 @@ the input's relevance.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from .conservation import ConservationReport
+from .operations import Sources
 from .rules import Currency
 from .segments import cuts
+
+SEGMENTS = 8  # of a walk; more would free memory sooner, but each costs a call of autograd a pass
 
 
 @dataclass
@@ -32,7 +35,8 @@ class Direction:
     gradients: bool = True
     report: ConservationReport | None = None
     consume: Callable[[Attention], None] | None = None
-    sources: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)  # of recomputable tensors, in the forward
+    sources: Sources = field(default_factory=Sources)  # of recomputable tensors, during the forward
+    reads: dict[tuple[type, int], frozenset[str]] = field(default_factory=dict)  # by class and rule
 
 
 @dataclass
@@ -159,20 +163,22 @@ class Trace:
         flows = [_Flow(seed.to(self._output)) for seed in seeds]
         upper, self._output = self._output, self._output.detach()
         sums = [x for x in (reference() for reference in self._sums) if x is not None]
-        streams = cuts(upper, sums)[::-2]
+        streams = cuts(upper, sums)
+        streams = streams[:: -(-len(streams) // SEGMENTS) or 1][::-1]
         del sums
-        while True:
-            ends = [streams.pop()] if streams else self._leaves
-            for number, flow in enumerate(flows):
-                more = number < len(flows) - 1
-                if gradients:
-                    flow.gradient = self._pass(upper, ends, flow.gradient, flow.sparse, keep=True)
-                self._direction.report = None
-                self._direction.consume = None if consume is None else partial(consume, number)
-                flow.relevance = self._pass(upper, ends, flow.relevance, flow.sparse, keep=more, relevance=True)
-            if ends is self._leaves:
-                return [flow.relevance for flow in flows]
-            (upper,) = ends
+        self._direction.report = None
+        with backward_modes(upper.device.type):
+            while True:
+                ends = [streams.pop()] if streams else self._leaves
+                for number, flow in enumerate(flows):
+                    more = number < len(flows) - 1
+                    if gradients:
+                        flow.gradient = self._pass(upper, ends, flow.gradient, flow.sparse, keep=True)
+                    self._direction.consume = None if consume is None else partial(consume, number)
+                    flow.relevance = self._pass(upper, ends, flow.relevance, flow.sparse, keep=more, relevance=True)
+                if ends is self._leaves:
+                    return [flow.relevance for flow in flows]
+                (upper,) = ends
 
     def _backward(
         self,
@@ -187,7 +193,8 @@ class Trace:
         if not self._output.requires_grad:
             return [None for _ in self._leaves]
         self._direction.report, self._direction.consume = report, consume
-        return self._pass(self._output, self._leaves, [seed.to(self._output)], {}, keep, relevance)
+        with backward_modes(self._output.device.type):
+            return self._pass(self._output, self._leaves, [seed.to(self._output)], {}, keep, relevance)
 
     def _check(self, gradients: bool) -> None:
         if self._released:
@@ -211,14 +218,19 @@ class Trace:
         direction = self._direction
         direction.relevance, direction.keep = relevance, keep
         direction.sparse = sparse.get(relevance, True)
-        device = upper.device.type
         try:
-            with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-                found = torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True)
+            found = torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True)
         finally:
             sparse[relevance] = direction.sparse
             direction.relevance = direction.keep = False
         return list(found)
+
+
+@contextmanager
+def backward_modes(device: str) -> Iterator[None]:
+    """Whatever the caller's: gradients, no inference mode, no autocast."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        yield
 
 
 class _Flow:

@@ -160,13 +160,15 @@ class ZPlus(Rule):
         return (operation.hand_down(0, operation.pull(share), operation.pull_absolute(share)),)
 
     def _as_it_stands(self, operation: Any, relevance: Tensor) -> Tensor:
-        signs = [(operation.x.clamp(min=0), operation.weight.clamp(min=0))]
-        signs.append((operation.x.clamp(max=0), operation.weight.clamp(max=0)))
-        share = divide(relevance, sum(operation.apply_weight(x, weight) for x, weight in signs))
-        pulled = [operation.pull(share, weight) for _, weight in signs]
+        x, weight = operation.x, operation.weight
+        x_up, x_down = x.clamp(min=0), x.clamp(max=0)
+        up, down = weight.clamp(min=0), weight.clamp(max=0)
+        share = divide(relevance, operation.apply_weight(x_up, up) + operation.apply_weight(x_down, down))
+        from_up: Tensor = operation.pull(share, up)
+        from_down: Tensor = operation.pull(share, down)
         if operation.carries_relevance:
-            return signs[0][0] * pulled[0] + signs[1][0] * pulled[1]
-        return torch.where(operation.x > 0, pulled[0], pulled[1])
+            return x_up * from_up + x_down * from_down
+        return torch.where(x > 0, from_up, from_down)
 
 
 @dataclass(frozen=True)
@@ -236,9 +238,10 @@ class Uniform(Rule):
         return frozenset({"inputs", "output"} if currency == "relevance" else {"inputs"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
-        share = divide(message, operation.output, self.stabilizer) if operation.carries_relevance else message
+        relevance = operation.carries_relevance
+        share = divide(message, operation.output, self.stabilizer).mul_(0.5) if relevance else message * 0.5
         pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
-        return tuple(None if m is None else operation.hand_down(i, m.mul_(0.5)) for i, m in enumerate(pulled))
+        return tuple(None if m is None else operation.hand_down(i, m) for i, m in enumerate(pulled))
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,20 @@ def test_z_plus_on_few_tokens_equals_all_tokens() -> None:
         np.testing.assert_allclose(found[n, 0].numpy(), wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("currency", CURRENCIES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_z_plus_in_half_precision_keeps_small_sums(currency: str, dtype: torch.dtype) -> None:
+    """Few weights agree in sign with their inputs, so x W and |x| |W| nearly cancel each other in the sum."""
+    x, weight, relevance = (t.to(dtype) for t in tensors((2, 3, 400), (4, 400), (2, 3, 4)))
+    weight = torch.where((x[0, 0] * weight > 0) & (torch.arange(400) % 100 > 0), -weight, weight)
+    (found,) = down(currency, linear(weight, None), ZPlus(), [x], relevance)
+    wanted = brute_force.linear_z_plus(
+        x[0, 0].double().numpy(), weight.double().numpy(), relevance[0, 0].double().numpy()
+    )
+    assert np.abs(wanted).sum() > 0.1
+    np.testing.assert_allclose(found[0, 0].double().numpy(), wanted, rtol=0.06, atol=1e-2 * np.abs(wanted).max())
+
+
 def test_z_plus_drops_relevance_that_no_input_agrees_with() -> None:
     """One input of the wrong sign: nothing to share among, and rounding must not become relevance."""
     x, weight = torch.tensor([[1.0]]), torch.tensor([[-0.3], [0.7]])

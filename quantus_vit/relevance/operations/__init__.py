@@ -1,7 +1,7 @@
 """The operations of a Vision Transformer, each with two backward meanings: gradient and relevance."""
 
 from .affine import Affine, Convolution, Linear, Projection
-from .base import Messages, Operation, divide, reduce_to
+from .base import Messages, Operation, Sources, divide, reduce_to
 from .given import Activation, Gelu, Given, Pooling
 from .normalisation import LayerNorm, Normalisation, Softmax
 from .products import Contraction, Gate, Product
@@ -26,6 +26,7 @@ __all__ = [
     "Projection",
     "Scale",
     "Softmax",
+    "Sources",
     "divide",
     "reduce_to",
 ]

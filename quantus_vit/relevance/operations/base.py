@@ -10,6 +10,7 @@ what is cheap to compute again (``recomputable``) is computed again rather than 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -63,10 +64,10 @@ class Operation:
         if self.rule.stops and not direction.gradients and not direction.keep_inputs:
             return self.function(*[x.detach() for x in inputs])
         self.shapes = tuple(x.shape for x in inputs)
-        sources = [direction.sources.get(x, None) for x in inputs]  # type: ignore[no-untyped-call]
+        sources = [direction.sources.of(x) for x in inputs]
         output = cast(Tensor, _Node.apply(self, sources, *inputs))
         if self.recomputable and len(inputs) == 1 and not direction.keep_inputs:
-            direction.sources[output] = Source(self, inputs[0])
+            direction.sources.add(output, Source(self, inputs[0]))
         return output
 
     # What a subclass defines -----------------------------------------------------------------------------------------
@@ -92,6 +93,13 @@ class Operation:
     @property
     def reads(self) -> frozenset[str]:
         """Which of "inputs" and "output" the passes to come look at."""
+        key = (type(self), id(self.rule))
+        found = self.direction.reads.get(key)
+        if found is None:
+            found = self.direction.reads[key] = self._find_reads()
+        return found
+
+    def _find_reads(self) -> frozenset[str]:
         direction = self.direction
         if direction.keep_inputs:
             return BOTH
@@ -217,6 +225,25 @@ class Source:
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._operation.function(x)
+
+
+class Sources:
+    """The sources of tensors that are still alive; as fast as a dictionary of tensors by identity can be."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
+
+    def add(self, x: Tensor, source: Source) -> None:
+        key = id(x)
+        self._found[key] = (weakref.ref(x, lambda _: self._found.pop(key, None)), source)
+
+    def of(self, x: Tensor) -> Source | None:
+        """The tensor's source; None where it has none."""
+        found = self._found.get(id(x))
+        return found[1] if found is not None and found[0]() is x else None
+
+    def clear(self) -> None:
+        self._found.clear()
 
 
 class _Node(torch.autograd.Function):
