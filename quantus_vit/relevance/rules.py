@@ -160,7 +160,8 @@ class ZPlus(Rule):
         return (operation.hand_down(0, operation.pull(share), operation.pull_absolute(share)),)
 
     def _as_it_stands(self, operation: Any, relevance: Tensor) -> Tensor:
-        x, weight = operation.x, operation.weight
+        x: Tensor = operation.x
+        weight: Tensor = operation.weight
         x_up, x_down = x.clamp(min=0), x.clamp(max=0)
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         share = divide(relevance, operation.apply_weight(x_up, up) + operation.apply_weight(x_down, down))
