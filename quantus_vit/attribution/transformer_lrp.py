@@ -43,8 +43,8 @@ class TransformerLRP(AttributionMethod):
     tokens these are is taken from the graph: the rows of the last attention map whose gradient is not 0
     (:func:`~quantus_vit.attribution.tokens.readout`).
 
-    The method divides relevance by sums of parts of either sign, so single patches of its maps can hang on the last digits
-    of float32; float64 models and images give them exactly (``benchmarks/README.md``, "Precision").
+    The method divides relevance by sums of parts of either sign, so single patches of its maps can hang on the last
+    digits of float32; float64 models and images give them exactly (``benchmarks/README.md``, "Precision").
 
     Parameters
     ----------

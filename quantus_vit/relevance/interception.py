@@ -79,9 +79,12 @@ class Interception(TorchFunctionMode):
         if value is None or type(value) is int:  # most arguments of routing functions
             return value
         if isinstance(value, Tensor):
-            if value.requires_grad and value.is_leaf and not any(value is leaf for leaf in self.leaves):
-                return value.detach()
-            return value
+            if not value.requires_grad or not value.is_leaf:
+                return value
+            for leaf in self.leaves:
+                if value is leaf:
+                    return value
+            return value.detach()
         if type(value) in (tuple, list):
             return type(value)([self.constant(item) for item in value])
         if type(value) is dict:
@@ -93,7 +96,7 @@ class Interception(TorchFunctionMode):
     def operation(self, cls: type[Operation], *args: Any, kind: str | None = None, owner: Any = None) -> Any:
         """An operation with its rule; None where the true gradient serves (no rule, and messages are multipliers)."""
         composite = self.composite
-        if composite is None:
+        if composite is None or (composite.currency == "multiplier" and not self.has_rules):
             return None
         kind = cls.kind if kind is None else kind
         site = self.locator.owner(owner) or ""

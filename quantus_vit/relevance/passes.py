@@ -20,7 +20,7 @@ from .operations import Sources
 from .rules import Currency
 from .segments import cuts
 
-SEGMENTS = 8  # of a walk; more would free memory sooner, but each costs a call of autograd a pass
+SEGMENTS = 4  # of a walk; more would free memory sooner, but each costs a call of autograd a pass
 
 
 @dataclass
