@@ -1,6 +1,7 @@
 """The relevance engine's cost and peak memory beside other methods, as multiples of the plain forward.
 
     python benchmarks/engine.py                   # measures, writes RESULTS.md and recorded.json beside this file
+    python benchmarks/engine.py --device cuda     # likewise, and recorded-cuda.json; RESULTS.md has both
     python benchmarks/engine.py --check           # measures again; exit code 1 if a ratio rose by more than 25 %
 
 How a number is measured: ``measuring``. What is measured: ``candidates``. ``README.md`` here explains the numbers.
@@ -23,6 +24,7 @@ from measuring import Case, Laboratory, Result
 HERE = Path(__file__).resolve().parent
 MODELS = ("vit_tiny_patch16_224", "vit_base_patch16_224")
 BATCHES = {"cpu": (1, 8), "cuda": (1, 32, 128)}
+RECORDS = {"cpu": "recorded.json", "cuda": "recorded-cuda.json"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,8 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.check:
         return check(found, arguments.record)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "RESULTS.md").write_text(record.page(found))
-    found.save(arguments.out / "recorded.json")
+    found.save(arguments.out / RECORDS[arguments.device])
+    known = [arguments.out / name for name in RECORDS.values()]
+    records = [record.Record.load(path) for path in known if path.is_file()]
+    (arguments.out / "RESULTS.md").write_text(record.page(records))
     return 0
 
 
@@ -82,10 +86,12 @@ def parse(argv: Sequence[str] | None, names: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE, help="where RESULTS.md and recorded.json go")
     parser.add_argument("--note", default="", help="a sentence for RESULTS.md, e.g. what else ran on the machine")
     parser.add_argument("--check", action="store_true", help="compare with the record and write nothing")
-    parser.add_argument("--record", type=Path, default=HERE / "recorded.json", help="what --check compares with")
+    parser.add_argument("--record", type=Path, help="for --check; default: the device's beside this file")
     arguments = parser.parse_args(argv)
     if arguments.device is None:
         arguments.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if arguments.record is None:
+        arguments.record = HERE / RECORDS[arguments.device]
     if arguments.check and not arguments.record.is_file():
         parser.error(f"{arguments.record} does not exist; run without --check first")
     return arguments

@@ -24,6 +24,7 @@ from measuring import Case, Laboratory
 HERE = Path(__file__).resolve().parent
 METHODS = ("TransformerLRP", "AttnLRP, gamma", "AttnLRP, epsilon", "GenericAttention", "AttentionRollout")
 FORWARD = "plain forward"
+LOOKS = list(zip(["black", "#D55E00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7"], "osD^vP", strict=True))  # Okabe, Ito
 AXES = {"batch": "images in a batch", "size": "height and width in pixels", "depth": "blocks"}
 
 
@@ -64,18 +65,20 @@ def plot(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     axes = [axis for axis in AXES if any(row["axis"] == axis for row in rows)]
     figure, panels = plt.subplots(2, len(axes), figsize=(4 * len(axes), 6.5), squeeze=False, layout="constrained")
     for column, axis in enumerate(axes):
-        for method in dict.fromkeys(row["method"] for row in rows):
+        for method, (colour, marker) in zip(dict.fromkeys(row["method"] for row in rows), LOOKS * 3, strict=False):
             found = [row for row in rows if row["axis"] == axis and row["method"] == method and row["mebibytes"] != ""]
             values = [row["value"] for row in found]
             for line, what in enumerate(("seconds", "mebibytes")):
-                panels[line][column].plot(values, [row[what] for row in found], marker="o", label=method)
+                panels[line][column].plot(
+                    values, [row[what] for row in found], color=colour, marker=marker, label=method
+                )
         for panel, label in zip(panels[:, column], ("CPU seconds", "peak memory, MiB"), strict=True):
             panel.set(xscale="log", yscale="log", xlabel=AXES[axis], ylabel=label)
             ticks = sorted({row["value"] for row in rows if row["axis"] == axis})
             panel.set_xticks(ticks, [str(tick) for tick in ticks])
             panel.minorticks_off()
             panel.grid(alpha=0.3)
-    panels[0][0].legend(fontsize="small")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

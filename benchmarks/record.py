@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from measuring import Result, installed
 
 TOLERANCE = 1.25
 SETTING = ("model", "batch", "size", "device", "architecture")
+CUDA_COLUMNS = "| method | CPU time | wall time | peak memory | images/s |"
 PACKAGES = ("quantus-vit", "torch", "torchvision", "timm", "captum", "lxt", "zennit", "hilrp", "autolrp", "numpy")
 
 
@@ -138,8 +140,8 @@ def table(record: Record) -> str:
     for model, batch in dict.fromkeys((row.model, row.batch) for row in record.rows):
         rows = [row for row in record.rows if (row.model, row.batch) == (model, batch)]
         lines += ["", f"### {model}, batch {batch}", "", *_forwards(rows), ""]
-        lines.append("| method | CPU time | wall time | aim | peak memory | aim |" + ("" if on_cpu else " images/s |"))
-        lines.append("|---|---|---|---|---|---|" + ("" if on_cpu else "---|"))
+        lines.append("| method | CPU time | wall time | aim | peak memory | aim |" if on_cpu else CUDA_COLUMNS)
+        lines.append("|---|---|---|---|---|---|" if on_cpu else "|---|---|---|---|---|")
         lines += [_line(row, on_cpu) for row in rows]
     return "\n".join(lines)
 
@@ -154,22 +156,17 @@ def _forwards(rows: list[Row]) -> list[str]:
 
 
 def _line(row: Row, on_cpu: bool) -> str:
-    aims = candidate(row.method)
     if row.skipped is not None:
-        return f"| {row.method} | skipped: {row.skipped} | | | | |" + ("" if on_cpu else " |")
-    cells = [
-        row.method,
-        _number(row.cpu),
-        _number(row.wall),
-        _aim(row.cost, aims.cost),
-        _number(row.memory),
-        _aim(row.memory, aims.memory),
-    ]
-    if not on_cpu:
+        return f"| {row.method} | skipped: {row.skipped} | | |" + (" | |" if on_cpu else " |")
+    times, memory = [_number(row.cpu), _number(row.wall)], _number(row.memory)
+    if on_cpu:
+        aims = candidate(row.method)
+        cells = [*times, _aim(row.cost, aims.cost), memory, _aim(row.memory, aims.memory)]
+    else:
         assert row.wall is not None
         assert row.forward_seconds is not None
-        cells.append(f"{row.batch / (row.wall * row.forward_seconds):.0f}")
-    return "| " + " | ".join(cells) + " |"
+        cells = [*times, memory, f"{row.batch / (row.wall * row.forward_seconds):.0f}"]
+    return "| " + " | ".join([row.method, *cells]) + " |"
 
 
 def _number(value: float | None) -> str:
@@ -183,20 +180,29 @@ def _aim(value: float | None, aim: float | None) -> str:
     return f"≤ {aim:g}" + (" **missed**" if missed else "")
 
 
-def page(record: Record) -> str:
-    """RESULTS.md."""
-    about = record.circumstances
-    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-    malloc = "default" if not about["malloc"] else "set by " + ", ".join(about["malloc"])
+def page(records: Sequence[Record]) -> str:
+    """RESULTS.md, a section a record."""
     lines = [
         "# Cost of the methods",
         "",
         "Written by `python benchmarks/engine.py`; `benchmarks/README.md` says how the numbers come about.",
         "Time and peak memory are multiples of the plain `no_grad` forward of the same model and batch, measured in",
-        f"the same run: medians of {about['repeats']} ratios, one thread, float32, random weights. Aims are upper",
-        "bounds; they are judged by CPU time (on CUDA by wall time).",
+        "the same run: medians of several ratios, one CPU thread, float32, random weights. Aims are upper bounds for",
+        "the CPU, judged by CPU time.",
         "",
-        f"- Date: {about['date']}",
+    ]
+    return "\n".join(lines) + "\n".join(section(record) for record in records)
+
+
+def section(record: Record) -> str:
+    """The circumstances of a run, and its tables."""
+    about = record.circumstances
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    malloc = "default" if not about["malloc"] else "set by " + ", ".join(about["malloc"])
+    lines = [
+        f"## On {about['accelerator'] or 'the CPU'}",
+        "",
+        f"- Date: {about['date']}; medians of {about['repeats']} ratios",
         f"- Machine: {about['machine']}" + (f"; {about['accelerator']}" if about["accelerator"] else ""),
         f"- Versions: Python {about['python']}, {versions}",
         f"- Load average of the machine at the start and at the end: {about['load'][0]} and {about['load'][1]}"
