@@ -191,7 +191,7 @@ def page(records: Sequence[Record]) -> str:
         "the CPU, judged by CPU time.",
         "",
     ]
-    return "\n".join(lines) + "\n".join(section(record) for record in records)
+    return "\n".join([*lines, *(section(record) for record in records)])
 
 
 def section(record: Record) -> str:
