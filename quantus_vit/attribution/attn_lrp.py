@@ -53,7 +53,7 @@ class AttnLRP(AttributionMethod):
         return True
 
     def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
-        """Relevance for every class from one forward pass, (N, classes, C, H, W); arguments as above."""
+        """Relevance for every class, (N, classes, C, H, W), from one forward pass an image; as :meth:`attribute`."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])

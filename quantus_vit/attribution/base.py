@@ -104,8 +104,8 @@ class AttributionMethod(Attribution):
             Further positional arguments of the model's forward, a tuple or one value; they get no relevance. A tensor
             whose first dimension is N goes along with the images.
         internal_batch_size : int or None
-            Images that are explained at once; memory grows with it, the maps do not depend on it. None chooses:
-            3 on a CPU, where more are hardly faster, and 128 elsewhere.
+            Images that are explained at once; memory grows with it, the maps depend on it by rounding only. None
+            chooses: 3 on a CPU, where more are hardly faster, and 128 elsewhere.
 
         Returns
         -------
@@ -185,7 +185,8 @@ def parts(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
     """
     if internal_batch_size is None:
         internal_batch_size = AT_ONCE.get(inputs.device.type, AT_ONCE_ELSEWHERE)
-    if isinstance(internal_batch_size, bool) or not isinstance(internal_batch_size, int) or internal_batch_size < 1:
+    whole = hasattr(internal_batch_size, "__index__") and not isinstance(internal_batch_size, bool)
+    if not whole or internal_batch_size < 1:
         raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")
     return [slice(i, i + internal_batch_size) for i in range(0, len(inputs), internal_batch_size)]
 

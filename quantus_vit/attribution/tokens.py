@@ -214,9 +214,14 @@ def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> 
     start = start.float() if start.dtype in HALF else start
     row = start if pooled else torch.zeros_like(start)
     for layer in reversed(maps):
-        weights = row if pooled else start + row
-        row = row + (weights[:, None] @ layer.to(start.dtype))[:, 0]
+        row = row_below(row, start, layer, pooled)
     return row
+
+
+def row_below(row: Tensor, start: Tensor, layer: Tensor, pooled: bool) -> Tensor:
+    """One step of :func:`rollout_row`: the row above a layer's map -> the row below it."""
+    weights = row if pooled else start + row
+    return row + (weights[:, None] @ layer.to(start.dtype))[:, 0]
 
 
 def to_image(row: Tensor, grid: TokenGrid, inputs: Tensor, interpolate: str | None) -> Tensor:

@@ -13,12 +13,12 @@ from ..relevance.forward import Start
 from ..relevance.passes import Attention, Trace
 from .base import AttributionMethod, check_inputs, one_hot, parts, resolve_target
 from .tokens import (
+    HALF,
     Layers,
     check_interpolation,
     check_start_layer,
     readout,
-    rollout_row,
-    start_row,
+    row_below,
     to_image,
     token_grid,
     token_layers,
@@ -87,7 +87,7 @@ class TransformerLRP(AttributionMethod):
         self.interpolate = interpolate
 
     def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
-        """Relevance maps of every class from one forward pass, (N, classes, 1, H, W); arguments as above."""
+        """Relevance maps of every class, (N, classes, 1, H, W), from one forward each; else as :meth:`attribute`."""
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])
@@ -122,6 +122,8 @@ class TransformerLRP(AttributionMethod):
         seeds = [one_hot(target, traced.logits) for target in targets]
         if self.variant == "full":
             found = [relevance for (relevance,) in traced.walk(seeds) if relevance is not None]
+            if len(found) < len(seeds):
+                raise ValueError("the model's logits do not depend on the input through any traced operation")
             return [relevance.sum(1, keepdim=True) for relevance in found]
         layers = token_layers(traced.attentions, inputs.shape[0])
         if self.variant == "last_layer_attn":
@@ -140,27 +142,45 @@ class TransformerLRP(AttributionMethod):
 
     def _rows(self, traced: Trace, layers: Layers, seeds: list[Tensor]) -> list[Tensor]:
         """For each seed (N, T): the readout's relevance over the tokens, by variant."""
-        maps: list[dict[int, Tensor]] = [{} for _ in seeds]
-        starts: dict[int, Tensor] = {}
+        rows: dict[int, _Row] = {}
 
         def consume(number: int, layer: Attention) -> None:
             assert layer.relevance is not None
             if layer.index == layers.last.index:
-                starts[number] = readout(layer.relevance if layer.gradient is None else layer.gradient)
+                evidence = layer.relevance if layer.gradient is None else layer.gradient
+                rows[number] = _Row(layers, readout(evidence), self.variant, self.start_layer)
             weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
-            maps[number][layer.index] = F.relu(weighted, inplace=layer.gradient is not None).mean(1)
+            if number in rows:
+                rows[number].descend(layer.index, F.relu(weighted, inplace=layer.gradient is not None).mean(1))
             layer.relevance = layer.gradient = None
 
         traced.walk(seeds, consume, gradients=self._weighs_by_gradients)
-        if len(starts) < len(seeds):
+        if len(rows) < len(seeds):
             raise ValueError("the model's logits do not depend on its last attention layer")
-        return [self._row(layers, maps[number], starts[number]) for number in range(len(seeds))]
+        return [rows[number].row for number in range(len(seeds))]
 
-    def _row(self, layers: Layers, maps: dict[int, Tensor], start: Tensor) -> Tensor:
-        if self.variant == "last_layer":
-            return (start[:, None] @ maps[layers.last.index])[:, 0]
-        row = start_row(layers, start, maps.get(len(layers.blocks)))
-        if self.variant == "second_layer":
-            return (row[:, None] @ maps[1])[:, 0]
-        used = [maps[layer.index] for layer in layers.blocks[self.start_layer :]]
-        return rollout_row(used, row, pooled=layers.pooling is not None)
+
+class _Row:
+    """One target's relevance over the tokens, (N, T), as its layers' maps arrive from the last to the first."""
+
+    def __init__(self, layers: Layers, readout: Tensor, variant: str, start_layer: int) -> None:
+        self._layers, self._variant, self._first = layers, variant, start_layer
+        self._start = readout.float() if readout.dtype in HALF else readout
+        self.row = torch.zeros_like(self._start)
+
+    def descend(self, index: int, layer: Tensor) -> None:
+        """Take the map (N, queries, T) of the layer with this index."""
+        pooled = self._layers.pooling is not None
+        if self._variant == "last_layer":
+            if index == self._layers.last.index:
+                self.row = self._through(layer)
+        elif index == len(self._layers.blocks):  # attention pooling
+            self._start = self.row = self._through(layer)
+        elif self._variant == "second_layer":
+            if index == 1:
+                self.row = self._through(layer)
+        elif index >= self._first:
+            self.row = row_below(self.row, self._start, layer, pooled)
+
+    def _through(self, layer: Tensor) -> Tensor:
+        return (self._start[:, None] @ layer.to(self._start.dtype))[:, 0]

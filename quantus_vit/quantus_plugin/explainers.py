@@ -70,7 +70,7 @@ def explain(
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} explains a torch.nn.Module, got {type(model).__name__}.")
     with torch.inference_mode(False), torch.enable_grad():
-        batch, channel_first = _as_batch(inputs, options)
+        batch, channel_first = _as_batch(inputs, model, options)
         axes = _axes_to_sum(options, batch.ndim)
         model = _with_softmax(model, options.get("softmax"), channel_first)
         model.to(options.get("device")).eval()
@@ -80,12 +80,17 @@ def explain(
     return _reduced(relevance, axes, bool(options.get("keepdims", True)))
 
 
-def _as_batch(inputs: Any, options: Mapping[str, Any]) -> tuple[torch.Tensor, bool]:
+def _precision(model: nn.Module) -> torch.dtype:
+    """The model's, so that a model in double precision takes arrays, too."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def _as_batch(inputs: Any, model: nn.Module, options: Mapping[str, Any]) -> tuple[torch.Tensor, bool]:
     if isinstance(inputs, torch.Tensor):
         # A copy of an inference tensor can take part in autograd, it itself cannot.
         batch = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
     else:
-        batch = torch.as_tensor(np.asarray(inputs, dtype=np.float32))
+        batch = torch.as_tensor(np.asarray(inputs, dtype=np.float32)).to(_precision(model))
     channel_first = options.get("channel_first")
     if channel_first is None:
         # Quantus looks at the shape alone, and at its last axes only.

@@ -5,8 +5,9 @@ Nothing is left on the model: no hook, gradient or attribute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, cast
 
 import torch
@@ -71,10 +72,9 @@ def trace(
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(composite is not None))
-        if hasattr(torch.compiler, "set_stance"):  # compiled submodules run as they were written
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_STANCE.eager())
         x = inputs.detach()
-        if x.is_inference():
+        if x.is_inference() or start != "input":  # a model may change its input in place
             x = x.clone()
         leaves: list[Tensor] = []
         if composite is not None and start == "input":
@@ -101,6 +101,37 @@ def trace(
     if not bool(output.detach().isfinite().all()):
         raise ValueError("the model's logits are not all finite; there is nothing to explain")
     return Trace(output.detach(), mode.attentions, output, leaves, direction, mode.sums)
+
+
+class _Stance:
+    """Compiled parts of models run as they were written while any trace runs.
+
+    The stance of ``torch.compiler`` belongs to the process: of several threads the first sets it, the last restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._set: Any = None
+
+    @contextmanager
+    def eager(self) -> Iterator[None]:
+        with self._lock:
+            if not self._users and hasattr(torch.compiler, "set_stance"):
+                self._set = torch.compiler.set_stance("force_eager")
+                self._set.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users and self._set is not None:
+                    self._set.__exit__(None, None, None)
+                    self._set = None
+
+
+_STANCE = _Stance()
 
 
 def original(model: nn.Module) -> nn.Module:

@@ -61,6 +61,10 @@ class Interception(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if len(self._stale):
             self._refuse_stale(func, args, kwargs)
+        if kwargs and kwargs.get("out") is not None:
+            if is_traced(self.constant((args, {**kwargs, "out": None}))):
+                raise self.unsupported(func, args, "writes a traced value into a tensor given as out=")
+            return func(*args, **kwargs)
         handler = HANDLERS.get(func)
         if handler is not None:
             return handler(self, func, *args, **(kwargs or {}))

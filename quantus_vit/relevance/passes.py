@@ -154,7 +154,7 @@ class Trace:
         Returns
         -------
         list of list of Tensor
-            For each seed the relevance messages at the start.
+            For each seed the relevance messages at the start; none with ``consume``, which has got what it wants.
         """
         self._check(gradients)
         self._released = True
@@ -176,6 +176,8 @@ class Trace:
                         flow.gradient = self._pass(upper, ends, flow.gradient, flow.sparse, keep=True)
                     self._direction.consume = None if consume is None else partial(consume, number)
                     flow.relevance = self._pass(upper, ends, flow.relevance, flow.sparse, keep=more, relevance=True)
+                    if ends is self._leaves and consume is not None:
+                        flow.gradient = flow.relevance = []
                 if ends is self._leaves:
                     return [flow.relevance for flow in flows]
                 (upper,) = ends

@@ -39,7 +39,8 @@ class Rule:
     kept in memory.
     """
 
-    stops: ClassVar[bool] = False  # hands nothing down, so that nothing below need be recorded
+    stops: ClassVar[bool] = False  # hands nothing down, so that nothing below a softmax need be recorded
+    by_token: ClassVar[bool] = False  # treats every token of a linear layer by itself, so some may be left out
 
     def reads(self, currency: Currency) -> frozenset[str]:
         """What :meth:`propagate` looks at: "inputs", "output", and "gradient" or "frozen" where it calls those maps."""
@@ -128,6 +129,7 @@ class Constant(Rule):
 class Epsilon(Rule):
     """R_in = x * W^T (R / (z + b + eps sign)): LRP-epsilon (Bach et al. 2015, eq. 58); the bias absorbs its share."""
 
+    by_token = True
     epsilon: float = 0.0
 
     def reads(self, currency: Currency) -> frozenset[str]:
@@ -150,6 +152,7 @@ class ZPlus(Rule):
     x+ W+ + x- W- = (x W + |x| |W|) / 2; in half precision, where that difference would lose small sums, as it stands.
     """
 
+    by_token = True
     stabilizer: float = 1e-9
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
@@ -181,6 +184,7 @@ class Gamma(Rule):
     2019; generalised to signed inputs by Andeol et al. 2021.) gamma 0 is LRP-0.
     """
 
+    by_token = True
     gamma: float = 0.25
     stabilizer: float = 1e-6
 

@@ -172,6 +172,14 @@ def test_the_users_tensor_is_left_alone(plain, batch, explain, method):
     assert x.grad is None
 
 
+def test_arrays_take_the_models_precision(plain, batch, explain):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method="TransformerLRP")
+    found = explain(plain.double(), x, y, method="TransformerLRP")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.gpu
 def test_device(plain, batch, explain):
     if not torch.cuda.is_available():

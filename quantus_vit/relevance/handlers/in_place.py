@@ -48,6 +48,14 @@ for _handler, _names in (
         HANDLERS[getattr(Tensor, _name + "_")] = in_place(_handler, _name)
 
 
+@handles((Tensor.data, "__get__"))
+def data(mode: Interception, func: Any, self: Tensor) -> Any:
+    """What is written through ``.data`` goes unseen by autograd, so traced values do not hand it out."""
+    if traced(mode.constant(self)):
+        raise mode.unsupported(func, (self,), "of a traced value can be changed unseen; .detach() cannot")
+    return func(self)
+
+
 @handles((Tensor, "register_hook"))
 def register_hook(mode: Interception, func: Any, self: Tensor, hook: Any) -> RemovableHandle:
     """Hooks that the model's forward puts on tensors are left out: messages here are not the gradients they expect."""

@@ -99,7 +99,8 @@ class Linear(Affine):
     def propagate(self, message: Tensor) -> Messages:
         """As for every operation, on the tokens alone that carry a message: above the last attention few do."""
         direction = self.direction
-        if message.dim() > 2 and direction.sparse and direction.report is None:
+        by_token = not direction.relevance or self.rule.by_token
+        if message.dim() > 2 and direction.sparse and by_token and direction.report is None:
             tokens = message.flatten(0, -2)
             used = tokens.any(-1).nonzero()[:, 0]
             direction.sparse = 4 * len(used) < len(tokens)

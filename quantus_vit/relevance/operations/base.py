@@ -61,13 +61,13 @@ class Operation:
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Run the call and record it in autograd's graph."""
         direction = self.direction
-        if self.rule.stops and not direction.gradients and not direction.keep_inputs:
+        if self.kind == "softmax" and self.rule.stops and not direction.gradients and not direction.keep_inputs:
             return self.function(*[x.detach() for x in inputs])
         self.shapes = tuple(x.shape for x in inputs)
         sources = [direction.sources.of(x) for x in inputs]
         output = cast(Tensor, _Node.apply(self, sources, *inputs))
         if self.recomputable and len(inputs) == 1 and not direction.keep_inputs:
-            direction.sources.add(output, Source(self, inputs[0]))
+            direction.sources.add(output, Source(self, inputs[0], inputs[0]._version))
         return output
 
     # What a subclass defines -----------------------------------------------------------------------------------------
@@ -143,12 +143,18 @@ class Operation:
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The call's inputs."""
+        if not self._sources:
+            raise RuntimeError(
+                f"{self.rule} does not say in reads() that it looks at the inputs, so they were not kept"
+            )
         pairs = zip(self._kept_inputs, self._sources, strict=True)
         return tuple(x if s is None else self.remembered(f"input {i}", s, x) for i, (x, s) in enumerate(pairs))
 
     @cached_property
     def output(self) -> Tensor:
         """The call's output."""
+        if not self.recomputable:
+            raise RuntimeError(f"{self.rule} does not say in reads() that it looks at the output, so it was not kept")
         return self.remembered("output", self.function, *self.inputs)
 
     def remembered(self, key: str, compute: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
@@ -210,9 +216,15 @@ class Operation:
 class Source:
     """Where a tensor comes from: a recomputable operation and its input."""
 
-    def __init__(self, operation: Operation, x: Tensor | None) -> None:
+    def __init__(self, operation: Operation, x: Tensor | None, version: int = 0) -> None:
         self._operation = operation
         self._x = x
+        self._version = version  # of the input, when the operation read it
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the input is still what the operation read."""
+        return self._x is not None and self._x._version == self._version
 
     @property
     def input(self) -> Tensor:
@@ -231,16 +243,19 @@ class Sources:
     """The sources of tensors that are still alive; as fast as a dictionary of tensors by identity can be."""
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[weakref.ref[Tensor], Source]] = {}
+        self._found: dict[int, tuple[weakref.ref[Tensor], int, Source]] = {}
 
     def add(self, x: Tensor, source: Source) -> None:
         key = id(x)
-        self._found[key] = (weakref.ref(x, lambda _: self._found.pop(key, None)), source)
+        self._found[key] = (weakref.ref(x, lambda _: self._found.pop(key, None)), x._version, source)
 
     def of(self, x: Tensor) -> Source | None:
-        """The tensor's source; None where it has none."""
+        """The tensor's source; None where it has none, or where either was changed in place since."""
         found = self._found.get(id(x))
-        return found[1] if found is not None and found[0]() is x else None
+        if found is None:
+            return None
+        reference, version, source = found
+        return source if reference() is x and x._version == version and source.is_current else None
 
     def clear(self) -> None:
         self._found.clear()
