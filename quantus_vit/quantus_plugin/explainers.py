@@ -140,6 +140,7 @@ def _run(
             return explainer(model=model, inputs=batch, targets=labels, **{**taken, **chosen})
         return explainer(model, batch, labels, **{**taken, **chosen})
     of_class = _accepted(explainer, rest)
+    for_call = {key: chosen.pop(key) for key in _of_the_call(explainer, chosen)}
     try:
         inspect.signature(explainer).bind(model, **{**of_class, **chosen})
     except TypeError as error:
@@ -150,7 +151,16 @@ def _run(
         raise TypeError(f"The factory of {name!r} returned {made}, which has no method 'attribute(inputs, target)'.")
     of_call = {key: value for key, value in _accepted(instance.attribute, rest).items() if key not in of_class}
     _warn_of_unknown(name, rest, {**of_class, **of_call})
-    return instance.attribute(batch, target=labels, **of_call)
+    return instance.attribute(batch, target=labels, **{**of_call, **for_call})
+
+
+def _of_the_call(explainer: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:
+    """The options that a class' ``attribute`` names and the class itself does not."""
+    attribute = getattr(explainer, "attribute", None)
+    if not callable(attribute):
+        return []
+    of_class = inspect.signature(explainer).parameters
+    return [key for key in _accepted(attribute, options) if key not in of_class]
 
 
 def _is_function(explainer: Callable[..., Any]) -> bool:

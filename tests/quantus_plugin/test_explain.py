@@ -172,6 +172,20 @@ def test_the_users_tensor_is_left_alone(plain, batch, explain, method):
     assert x.grad is None
 
 
+def test_options_of_the_call_may_stand_among_those_of_the_class(plain, batch, explain):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method="AttnLRP")
+    options = {"internal_batch_size": 1, "conv_gamma": 0.25}
+    np.testing.assert_allclose(
+        explain(plain, x, y, method="AttnLRP", xai_lib_kwargs=options), expected, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        explain(plain, x, y, method="AttnLRP", internal_batch_size=1), expected, rtol=1e-4, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="internal_batch_size must be a positive integer"):
+        explain(plain, x, y, method="AttnLRP", xai_lib_kwargs={"internal_batch_size": 0})
+
+
 def test_arrays_take_the_models_precision(plain, batch, explain):
     x, y, _ = batch
     expected = explain(plain, x, y, method="TransformerLRP")
