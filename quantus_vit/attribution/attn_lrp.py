@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..relevance import Composite, attn_lrp, trace
-from .base import AttributionMethod, check_inputs, one_hot, parts, resolve_target
+from ..relevance import Composite, Trace, attn_lrp, trace
+from .base import PropagationMethod, at_the_input, one_hot
 
 
-class AttnLRP(AttributionMethod):
+class AttnLRP(PropagationMethod):
     """Signed relevance of every input value for the target's logit.
 
     ``attribute`` gives (N, C, H, W), signed, in units of the logit.
@@ -52,28 +51,11 @@ class AttnLRP(AttributionMethod):
         """True: relevance is input times multiplier."""
         return True
 
-    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
-        """Relevance for every class, (N, classes, C, H, W), from one forward pass an image; as :meth:`attribute`."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
-        return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])
+    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
+        return trace(self.model, inputs, self.composite, arguments=further, gradients=False)
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
-        traced = trace(self.model, inputs, self.composite, arguments=further, gradients=False)
-        seed = one_hot(resolve_target(target, traced.logits), traced.logits)
-        return self._relevance(traced.relevance(self._message(seed, traced.logits))[0], inputs)
-
-    def _all_targets(self, inputs: Tensor) -> Tensor:
-        traced = trace(self.model, inputs, self.composite, gradients=False)
-        size, classes = traced.logits.shape
-        targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-        seeds = [self._message(one_hot(target, traced.logits), traced.logits) for target in targets]
-        return torch.stack([self._relevance(message, inputs) for (message,) in traced.walk(seeds)], 1)
-
-    def _message(self, seed: Tensor, logits: Tensor) -> Tensor:
-        return seed * logits if self.composite.currency == "relevance" else seed
-
-    def _relevance(self, message: Tensor | None, inputs: Tensor) -> Tensor:
-        if message is None:
-            raise ValueError("the model's logits do not depend on the input through any traced operation")
-        return message if self.composite.currency == "relevance" else message * inputs.detach()
+    def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        seeds = [one_hot(target, traced.logits) for target in targets]
+        if self.composite.currency == "relevance":
+            return [at_the_input(message) for (message,) in traced.walk([seed * traced.logits for seed in seeds])]
+        return [at_the_input(message) * inputs.detach() for (message,) in traced.walk(seeds)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance.forward import original
+from ..relevance.passes import Trace
 
 if TYPE_CHECKING:
 
@@ -144,6 +145,41 @@ class AttributionMethod(Attribution):
             raise ValueError(
                 f"inputs are on {inputs.device} but the model is on {parameter.device}; move one of them with .to(...)"
             )
+
+
+class PropagationMethod(AttributionMethod):
+    """Base of the methods that propagate from the logits: the passes for several classes share one forward."""
+
+    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
+        """Attribution of every class from one forward an image, (N, classes, ...); else as :meth:`attribute`."""
+        inputs = check_inputs(inputs)
+        self.check_model(inputs)
+        found = []
+        for part in parts(inputs, internal_batch_size):
+            traced = self._trace(inputs[part], ())
+            size, classes = traced.logits.shape
+            targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
+            found.append(torch.stack(self._maps(traced, targets, inputs[part]), 1))
+        return torch.cat(found)
+
+    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+        traced = self._trace(inputs, further)
+        return self._maps(traced, [resolve_target(target, traced.logits)], inputs)[0]
+
+    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
+        """The forward pass."""
+        raise NotImplementedError
+
+    def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        """One attribution for each of the targets (N,); the passes for all targets go side by side."""
+        raise NotImplementedError
+
+
+def at_the_input(message: Tensor | None) -> Tensor:
+    """A pass' message at the input, which only a model that ignores its input leaves without one."""
+    if message is None:
+        raise ValueError("the model's logits do not depend on the input through any traced operation")
+    return message
 
 
 def arguments(additional_forward_args: Any) -> tuple[Any, ...]:

@@ -14,8 +14,8 @@ from ..relevance import trace
 from ..relevance.composites import gradient
 from ..relevance.forward import original
 from ..relevance.passes import Attention, Trace
+from ..relevance.rules import HALF
 
-HALF = (torch.float16, torch.bfloat16)
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
@@ -165,7 +165,7 @@ def start_row(layers: Layers, start: Tensor, pooled: Tensor | None) -> Tensor:
     if layers.pooling is None:
         return start
     assert pooled is not None
-    return (start[:, None] @ pooled)[:, 0]
+    return through(start, pooled)
 
 
 def weights_with_readout(
@@ -211,7 +211,7 @@ def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> 
     Tensor
         (N, T), in single precision where the maps are in half.
     """
-    start = start.float() if start.dtype in HALF else start
+    start = at_least_single(start)
     row = start if pooled else torch.zeros_like(start)
     for layer in reversed(maps):
         row = row_below(row, start, layer, pooled)
@@ -221,7 +221,17 @@ def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> 
 def row_below(row: Tensor, start: Tensor, layer: Tensor, pooled: bool) -> Tensor:
     """One step of :func:`rollout_row`: the row above a layer's map -> the row below it."""
     weights = row if pooled else start + row
-    return row + (weights[:, None] @ layer.to(start.dtype))[:, 0]
+    return row + through(weights, layer)
+
+
+def through(row: Tensor, layer: Tensor) -> Tensor:
+    """The product of a row (N, queries) and a map (N, queries, T), (N, T)."""
+    return (row[:, None] @ layer.to(row.dtype))[:, 0]
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """The same in single precision where it is in half."""
+    return x.float() if x.dtype in HALF else x
 
 
 def to_image(row: Tensor, grid: TokenGrid, inputs: Tensor, interpolate: str | None) -> Tensor:
@@ -230,8 +240,9 @@ def to_image(row: Tensor, grid: TokenGrid, inputs: Tensor, interpolate: str | No
     if interpolate is None:
         return maps.to(inputs.dtype)
     align = None if interpolate == "nearest" else False
-    precise = maps.float() if maps.dtype in HALF else maps
-    return F.interpolate(precise, inputs.shape[-2:], mode=interpolate, align_corners=align).to(inputs.dtype)
+    return F.interpolate(at_least_single(maps), inputs.shape[-2:], mode=interpolate, align_corners=align).to(
+        inputs.dtype
+    )
 
 
 def check_interpolation(interpolate: str | None) -> None:

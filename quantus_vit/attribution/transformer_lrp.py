@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from ..relevance import chefer, trace
 from ..relevance.forward import Start
 from ..relevance.passes import Attention, Trace
-from .base import AttributionMethod, check_inputs, one_hot, parts, resolve_target
+from .base import PropagationMethod, at_the_input, one_hot
 from .tokens import (
-    HALF,
     Layers,
+    at_least_single,
     check_interpolation,
     check_start_layer,
     readout,
     row_below,
+    through,
     to_image,
     token_grid,
     token_layers,
@@ -28,7 +29,7 @@ from .tokens import (
 VARIANTS = ("transformer_attribution", "rollout", "last_layer", "last_layer_attn", "second_layer", "full")
 
 
-class TransformerLRP(AttributionMethod):
+class TransformerLRP(PropagationMethod):
     """Relevance of the target's logit, rolled out over the attention layers.
 
     z+ relevance is propagated from the target's logit down to each attention map; the maps' relevance R and the logit's
@@ -86,23 +87,7 @@ class TransformerLRP(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
-        """Relevance maps of every class, (N, classes, 1, H, W), from one forward each; else as :meth:`attribute`."""
-        inputs = check_inputs(inputs)
-        self.check_model(inputs)
-        return torch.cat([self._all_targets(inputs[part]) for part in parts(inputs, internal_batch_size)])
-
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
-        traced = self._trace(inputs, further)
-        return self._maps(traced, [resolve_target(target, traced.logits)], inputs)[0]
-
-    def _all_targets(self, inputs: Tensor) -> Tensor:
-        traced = self._trace(inputs)
-        size, classes = traced.logits.shape
-        targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-        return torch.stack(self._maps(traced, targets, inputs), 1)
-
-    def _trace(self, inputs: Tensor, further: tuple[Any, ...] = ()) -> Trace:
+    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
         start: Start = "input" if self.variant == "full" else "attention"
         first = {"transformer_attribution": self.start_layer, "rollout": self.start_layer, "second_layer": 1}
         if self.variant == "last_layer_attn":
@@ -118,13 +103,9 @@ class TransformerLRP(AttributionMethod):
         return self.variant in ("transformer_attribution", "last_layer", "second_layer")
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
-        """One map (N, 1, H, W) for each of the targets (N,); the passes for all targets go side by side."""
         seeds = [one_hot(target, traced.logits) for target in targets]
         if self.variant == "full":
-            found = [relevance for (relevance,) in traced.walk(seeds) if relevance is not None]
-            if len(found) < len(seeds):
-                raise ValueError("the model's logits do not depend on the input through any traced operation")
-            return [relevance.sum(1, keepdim=True) for relevance in found]
+            return [at_the_input(message).sum(1, keepdim=True) for (message,) in traced.walk(seeds)]
         layers = token_layers(traced.attentions, inputs.shape[0])
         if self.variant == "last_layer_attn":
             rows = [self._weights_row(layers)] * len(seeds)
@@ -138,7 +119,7 @@ class TransformerLRP(AttributionMethod):
         last = layers.last
         assert last.weights is not None
         assert last.gradient is not None
-        return (readout(last.gradient)[:, None] @ last.weights.clamp(min=0).mean(1))[:, 0]
+        return through(readout(last.gradient), last.weights.clamp(min=0).mean(1))
 
     def _rows(self, traced: Trace, layers: Layers, seeds: list[Tensor]) -> list[Tensor]:
         """For each seed (N, T): the readout's relevance over the tokens, by variant."""
@@ -165,7 +146,7 @@ class _Row:
 
     def __init__(self, layers: Layers, readout: Tensor, variant: str, start_layer: int) -> None:
         self._layers, self._variant, self._first = layers, variant, start_layer
-        self._start = readout.float() if readout.dtype in HALF else readout
+        self._start = at_least_single(readout)
         self.row = torch.zeros_like(self._start)
 
     def descend(self, index: int, layer: Tensor) -> None:
@@ -173,14 +154,11 @@ class _Row:
         pooled = self._layers.pooling is not None
         if self._variant == "last_layer":
             if index == self._layers.last.index:
-                self.row = self._through(layer)
+                self.row = through(self._start, layer)
         elif index == len(self._layers.blocks):  # attention pooling
-            self._start = self.row = self._through(layer)
+            self._start = self.row = through(self._start, layer)
         elif self._variant == "second_layer":
             if index == 1:
-                self.row = self._through(layer)
+                self.row = through(self._start, layer)
         elif index >= self._first:
             self.row = row_below(self.row, self._start, layer, pooled)
-
-    def _through(self, layer: Tensor) -> Tensor:
-        return (self._start[:, None] @ layer.to(self._start.dtype))[:, 0]

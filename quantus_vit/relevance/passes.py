@@ -99,8 +99,6 @@ class Trace:
         list of Tensor
             Gradients of the start: the input, or the first attention maps.
         """
-        if not self._direction.gradients:
-            raise RuntimeError("this trace keeps nothing for gradients; make it with gradients=True")
         return self._backward(seed, keep, False)
 
     def relevance(
@@ -162,10 +160,7 @@ class Trace:
             return [[None for _ in self._leaves] for _ in seeds]
         flows = [_Flow(seed.to(self._output)) for seed in seeds]
         upper, self._output = self._output, self._output.detach()
-        sums = [x for x in (reference() for reference in self._sums) if x is not None]
-        streams = cuts(upper, sums)
-        streams = streams[:: -(-len(streams) // SEGMENTS) or 1][::-1]
-        del sums
+        streams = self._streams(upper) if gradients or len(seeds) > 1 else []  # one pass frees the graph as it goes
         self._direction.report = None
         with backward_modes(upper.device.type):
             while True:
@@ -181,6 +176,11 @@ class Trace:
                 if ends is self._leaves:
                     return [flow.relevance for flow in flows]
                 (upper,) = ends
+
+    def _streams(self, upper: Tensor) -> list[Tensor]:
+        """Where the walk is cut, from the bottom up."""
+        found = cuts(upper, [x for x in (reference() for reference in self._sums) if x is not None])
+        return found[:: -(-len(found) // SEGMENTS) or 1][::-1]
 
     def _backward(
         self,

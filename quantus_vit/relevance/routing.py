@@ -133,7 +133,7 @@ _FUNCTIONALS = [
     "pixel_unshuffle",
     "unfold",
 ]
-_PROPERTIES = ["T", "mT", "H", "mH", "data"]
+_PROPERTIES = ["T", "mT", "H", "mH"]
 
 
 def _collect() -> frozenset[Callable[..., Any]]:

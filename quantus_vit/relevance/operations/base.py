@@ -13,7 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Operation:
         self.memory: dict[str, Any] = {}  # shared by the copies that backward passes make
         self.shapes: tuple[torch.Size, ...] = ()
         self.extras: tuple[Tensor, ...] = ()  # what a subclass keeps beside inputs and output, in a backward pass
-        self._sources: tuple[Source | None, ...] = ()
+        self._makers: tuple[Operation | None, ...] = ()  # of the kept inputs; None: the input itself is kept
         self._keeps_output = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -116,8 +116,8 @@ class Operation:
             reads |= {"inputs"}
         kept: tuple[Tensor, ...] = ()
         if "inputs" in reads:
-            self._sources = tuple(None if source is None else source.without_input() for source in sources)
-            kept = tuple(x if s is None else s.input for x, s in zip(inputs, sources, strict=True))
+            self._makers = tuple(None if source is None else source.operation for source in sources)
+            kept = tuple(x if source is None else source.x for x, source in zip(inputs, sources, strict=True))
         self._keeps_output = "output" in reads and not self.recomputable
         if self._keeps_output:
             kept += (output,)
@@ -127,7 +127,7 @@ class Operation:
         """A copy for one backward pass, with what :meth:`keep` kept."""
         found = object.__new__(type(self))  # copy.copy is slow
         found.__dict__.update(self.__dict__)
-        count = len(self._sources)
+        count = len(self._makers)
         found._kept_inputs = kept[:count]
         if self._keeps_output:
             found.output = kept[count]
@@ -138,17 +138,19 @@ class Operation:
     @property
     def keeps_inputs(self) -> bool:
         """Whether ``inputs`` can be asked for."""
-        return bool(self._sources)
+        return bool(self._makers)
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The call's inputs."""
-        if not self._sources:
+        if not self._makers:
             raise RuntimeError(
                 f"{self.rule} does not say in reads() that it looks at the inputs, so they were not kept"
             )
-        pairs = zip(self._kept_inputs, self._sources, strict=True)
-        return tuple(x if s is None else self.remembered(f"input {i}", s, x) for i, (x, s) in enumerate(pairs))
+        pairs = enumerate(zip(self._kept_inputs, self._makers, strict=True))
+        return tuple(
+            x if maker is None else self.remembered(f"input {i}", maker.function, x) for i, (x, maker) in pairs
+        )
 
     @cached_property
     def output(self) -> Tensor:
@@ -213,30 +215,12 @@ class Operation:
         return messages
 
 
-class Source:
-    """Where a tensor comes from: a recomputable operation and its input."""
+class Source(NamedTuple):
+    """Where a tensor comes from: a recomputable operation, its input, and the version of it that was read."""
 
-    def __init__(self, operation: Operation, x: Tensor | None, version: int = 0) -> None:
-        self._operation = operation
-        self._x = x
-        self._version = version  # of the input, when the operation read it
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the input is still what the operation read."""
-        return self._x is not None and self._x._version == self._version
-
-    @property
-    def input(self) -> Tensor:
-        assert self._x is not None
-        return self._x
-
-    def without_input(self) -> Source:
-        """The same without the tensor, which autograd keeps (and frees) instead."""
-        return Source(self._operation, None)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self._operation.function(x)
+    operation: Operation
+    x: Tensor
+    version: int
 
 
 class Sources:
@@ -255,7 +239,8 @@ class Sources:
         if found is None:
             return None
         reference, version, source = found
-        return source if reference() is x and x._version == version and source.is_current else None
+        unchanged = x._version == version and source.x._version == source.version
+        return source if reference() is x and unchanged else None
 
     def clear(self) -> None:
         self._found.clear()
