@@ -21,6 +21,7 @@ from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, Transformer
 
 CLASSES = 3
 Call = Callable[[], Any]
+Build = Callable[[nn.Module, Tensor], Call]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Candidate:
     """
 
     name: str
-    build: Callable[[nn.Module, Tensor], Call]
+    build: Build
     package: str | None = None
     architecture: str = "timm"
     largest_batch: int | None = None
@@ -99,35 +100,22 @@ def plain_forward(model: nn.Module, images: Tensor) -> Call:
 # This package --------------------------------------------------------------------------------------------------------
 
 
-def transformer_lrp(model: nn.Module, images: Tensor) -> Call:
-    method = TransformerLRP(model)
-    return lambda: method.attribute(images, target=0)
+def attributing(method: type, call: str = "attribute", options: dict[str, Any] | None = None, **given: Any) -> Build:
+    """Builds the call of a method of this package made with these options; ``given`` goes to the call."""
+
+    def build(model: nn.Module, images: Tensor) -> Call:
+        explain = getattr(method(model, **(options or {})), call)
+        return lambda: explain(images, **given)
+
+    return build
 
 
-def transformer_lrp_all(model: nn.Module, images: Tensor) -> Call:
-    method = TransformerLRP(model)
-    return lambda: method.attribute_all_targets(images)
-
-
-def attn_lrp_epsilon(model: nn.Module, images: Tensor) -> Call:
-    method = AttnLRP(model, conv_gamma=0, linear_gamma=0)
-    return lambda: method.attribute(images, target=0)
-
-
-def attn_lrp(model: nn.Module, images: Tensor) -> Call:
-    method = AttnLRP(model)
-    return lambda: method.attribute(images, target=0)
-
-
-def generic_attention(model: nn.Module, images: Tensor) -> Call:
-    method = GenericAttention(model)
-    return lambda: method.attribute(images, target=0)
-
-
-def attention_rollout(model: nn.Module, images: Tensor) -> Call:
-    method = AttentionRollout(model)
-    return lambda: method.attribute(images)
-
+transformer_lrp = attributing(TransformerLRP, target=0)
+transformer_lrp_all = attributing(TransformerLRP, "attribute_all_targets")
+attn_lrp_epsilon = attributing(AttnLRP, options={"conv_gamma": 0, "linear_gamma": 0}, target=0)
+attn_lrp = attributing(AttnLRP, target=0)
+generic_attention = attributing(GenericAttention, target=0)
+attention_rollout = attributing(AttentionRollout)
 
 OURS = (transformer_lrp, transformer_lrp_all, attn_lrp_epsilon, attn_lrp, generic_attention, attention_rollout)
 

@@ -18,9 +18,9 @@ import torch
 from lime.lime_image import LimeImageExplainer
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+from xrays import pictures
 
 from quantus_vit.assets import phantom_checkpoint_path
-from quantus_vit.data import CovidQuEx, Phantom
 from quantus_vit.lime import LimeCXR
 from quantus_vit.lime.fitting import cosine_distances, fit
 from quantus_vit.lime.sampling import DESIGNS, clusters
@@ -84,17 +84,14 @@ def main() -> None:
     warnings.simplefilter("ignore")
     model, config = load_checkpoint(arguments.checkpoint)
     model = model.to(arguments.device)
-    if arguments.data:
-        images: CovidQuEx | Phantom = CovidQuEx(arguments.data, split="Test", image_size=config.image_size)
-    else:
-        images = Phantom(arguments.images, seed=5, split="Test", image_size=config.image_size)
-    chosen = np.linspace(0, len(images) - 1, arguments.images).round().astype(int)
+    images = pictures(arguments.data, arguments.images, seed=5, size=config.image_size)
     needs: dict[str, list[float]] = {design: [] for design in DESIGNS}
     curves: dict[str, list[np.ndarray]] = {design: [] for design in DESIGNS}
     with torch.inference_mode():
-        for index in chosen:
-            image = images[int(index)]["image"].to(arguments.device)
-            found, segments, r2 = measure(model, image, arguments.reference, arguments.seeds, arguments.number)
+        for index, image in images.items():
+            found, segments, r2 = measure(
+                model, image.to(arguments.device), arguments.reference, arguments.seeds, arguments.number
+            )
             for design, correlations in found.items():
                 needs[design].append(needed(correlations))
                 curves[design].append(correlations)

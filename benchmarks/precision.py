@@ -15,13 +15,12 @@ import time
 import warnings
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from xrays import pictures
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.assets import phantom_checkpoint_path
-from quantus_vit.data import CovidQuEx, Phantom
 from quantus_vit.training.checkpoint import load_checkpoint
 
 METHODS = (TransformerLRP, AttnLRP, GenericAttention, AttentionRollout)
@@ -92,13 +91,8 @@ def main() -> None:
     device = torch.device(arguments.device)
     model, config = load_checkpoint(arguments.checkpoint)
     model = model.to(device).eval()
-    images: CovidQuEx | Phantom = (
-        CovidQuEx(arguments.data, split="Test", image_size=config.image_size)
-        if arguments.data
-        else Phantom(arguments.images, seed=3, split="Test", image_size=config.image_size)
-    )
-    chosen = np.linspace(0, len(images) - 1, arguments.images).round().astype(int)
-    x = torch.stack([images[int(index)]["image"] for index in chosen]).to(device)
+    found = pictures(arguments.data, arguments.images, seed=3, size=config.image_size)
+    x = torch.stack(list(found.values())).to(device)
     many = x.repeat(-(-arguments.batch // len(x)), 1, 1, 1)[: arguments.batch]
     print(
         f"{config.architecture}, {len(x)} images, speed at batch {arguments.batch}, {device}, torch {torch.__version__}"

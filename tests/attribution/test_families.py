@@ -218,31 +218,8 @@ READOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", READOUTS)
-def test_rollout_is_the_mean_of_the_rows_that_the_model_reads(name: str) -> None:
-    """Against the whole product of matrices, with the tokens that each model is known to read."""
-    family = BY_NAME[name]
-    model, x = make(family).double(), images(family).double()
-    seed = torch.zeros(2, 5, dtype=torch.float64)
-    seed[:, 1] = 1
-    traced = trace(model, x, chefer(), start="attention")
-    traced.gradient(seed)
-    traced.relevance(seed)
-    tokens = traced.attentions[0].shape[-1]
-    product = torch.eye(tokens, dtype=torch.float64).expand(2, -1, -1)
-    for layer in traced.attentions:
-        assert layer.gradient is not None
-        assert layer.relevance is not None
-        product = product + (layer.gradient * layer.relevance).clamp(min=0).mean(1) @ product
-    product = product - torch.eye(tokens, dtype=torch.float64)  # the same for all tokens that are read
-    wanted = product[:, READOUTS[name]].mean(1)[:, -16:].reshape(2, 1, 4, 4)
-    found = TransformerLRP(model, interpolate=None).attribute(x, 1)
-    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
-
-
-def test_rollout_under_attention_pooling_starts_at_the_pooling_query() -> None:
-    family = BY_NAME["siglip"]
-    model, x = make(family).double(), images(family).double()
+def weighted_maps(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """(G * R)+ of every layer for class 1, mean over heads."""
     seed = torch.zeros(2, 5, dtype=torch.float64)
     seed[:, 1] = 1
     traced = trace(model, x, chefer(), start="attention")
@@ -253,7 +230,29 @@ def test_rollout_under_attention_pooling_starts_at_the_pooling_query() -> None:
         assert layer.gradient is not None
         assert layer.relevance is not None
         maps.append((layer.gradient * layer.relevance).clamp(min=0).mean(1))
-    *blocks, pooling = maps
+    return maps
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_rollout_is_the_mean_of_the_rows_that_the_model_reads(name: str) -> None:
+    """Against the whole product of matrices, with the tokens that each model is known to read."""
+    family = BY_NAME[name]
+    model, x = make(family).double(), images(family).double()
+    maps = weighted_maps(model, x)
+    tokens = maps[0].shape[-1]
+    product = torch.eye(tokens, dtype=torch.float64).expand(2, -1, -1)
+    for weighted in maps:
+        product = product + weighted @ product
+    product = product - torch.eye(tokens, dtype=torch.float64)  # the same for all tokens that are read
+    wanted = product[:, READOUTS[name]].mean(1)[:, -16:].reshape(2, 1, 4, 4)
+    found = TransformerLRP(model, interpolate=None).attribute(x, 1)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_rollout_under_attention_pooling_starts_at_the_pooling_query() -> None:
+    family = BY_NAME["siglip"]
+    model, x = make(family).double(), images(family).double()
+    *blocks, pooling = weighted_maps(model, x)
     assert pooling.shape == (2, 1, 16)
     product = torch.eye(16, dtype=torch.float64).expand(2, -1, -1)
     for block in blocks:
