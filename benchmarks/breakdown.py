@@ -51,7 +51,7 @@ class Instrument:
             return self._timed(("forward", operation.kind), lambda: forward(ctx, operation, *rest))
 
         def timed_backward(ctx: Any, message: Any) -> Any:
-            name = "relevance" if ctx.operation.direction.relevance else "gradient"
+            name = "relevance" if ctx.operation.state.relevance else "gradient"
             self._note_product(name, ctx.operation)
             return self._timed((name, ctx.operation.kind), lambda: backward(ctx, message))
 

@@ -20,7 +20,7 @@ import timm
 import torch
 
 from quantus_vit import gradients_enabled
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 SETTINGS: tuple[Any, ...] = ("bare", 1, 4, 8, 16, None)
 
@@ -34,7 +34,7 @@ def measure(setting: Any, name: str, batch: int, repeats: int, results: Any) -> 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=3).eval()
-    wrapped = versions.pytorch_model_class()(model, channel_first=True)
+    wrapped = compat.pytorch_model_class()(model, channel_first=True)
     x = np.random.default_rng(0).normal(size=(batch, 3, 224, 224)).astype(np.float32)
     wrapped.predict(x[:1])  # Whatever is set up at the first call.
     before, times = current_mebibytes(), []

@@ -11,8 +11,8 @@ from ._version import __version__
 from .attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from .errors import UnsupportedOperationError
 from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
+from .quantus_plugin.dispatcher import register_on_import as _register_on_import
 from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
-from .quantus_plugin.methods import register_on_import as _register_on_import
 
 if TYPE_CHECKING:
     from . import data

@@ -46,8 +46,8 @@ class AttentionRollout(AttributionMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
-        traced, layers, start = weights_with_readout(self.model, inputs, partial(torch.mean, dim=1), further)
+    def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
+        traced, layers, start = weights_with_readout(self.model, inputs, partial(torch.mean, dim=1), forward_args)
         resolve_target(target, traced.logits)
         layers.check_start(self.start_layer)
         pooled = None if layers.pooling is None else layers.pooling.weights

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..relevance import Composite, Trace, attn_lrp, trace
-from .base import PropagationMethod, at_the_input, one_hot
+from .base import PropagationMethod, one_hot, require_relevance
 
 
 class AttnLRP(PropagationMethod):
@@ -51,11 +51,11 @@ class AttnLRP(PropagationMethod):
         """True: relevance is input times multiplier."""
         return True
 
-    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
-        return trace(self.model, inputs, self.composite, arguments=further, gradients=False)
+    def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
+        return trace(self.model, inputs, self.composite, arguments=forward_args, gradients=False)
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         seeds = [one_hot(target, traced.logits) for target in targets]
-        if self.composite.currency == "relevance":
-            return [at_the_input(message) for (message,) in traced.walk([seed * traced.logits for seed in seeds])]
-        return [at_the_input(message) * inputs.detach() for (message,) in traced.walk(seeds)]
+        if self.composite.message_kind == "relevance":
+            return [require_relevance(message) for (message,) in traced.walk([seed * traced.logits for seed in seeds])]
+        return [require_relevance(message) * inputs.detach() for (message,) in traced.walk(seeds)]

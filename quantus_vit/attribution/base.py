@@ -47,8 +47,8 @@ else:
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Target = int | Sequence[int] | Tensor | None
-AT_ONCE = {"cpu": 3}  # images; see benchmarks/README.md
-AT_ONCE_ELSEWHERE = 128
+DEFAULT_INTERNAL_BATCH_SIZE = {"cpu": 3}  # images; see benchmarks/README.md
+ACCELERATOR_INTERNAL_BATCH_SIZE = 128
 
 
 def like_captum(attribute: Method) -> Method:
@@ -123,14 +123,14 @@ class AttributionMethod(Attribution):
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         targets = parse_target(target, len(inputs))
-        further = arguments(additional_forward_args)
+        forward_args = as_forward_args(additional_forward_args)
         found = []
-        for part in parts(inputs, internal_batch_size):
-            along = tuple(x[part] if is_batched(x, len(inputs)) else x for x in further)
+        for part in split_batch(inputs, internal_batch_size):
+            along = tuple(x[part] if is_batched(x, len(inputs)) else x for x in forward_args)
             found.append(self._attribute(inputs[part], None if targets is None else targets[part], along))
         return found[0] if len(found) == 1 else torch.cat(found)
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
+    def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
         """What :meth:`attribute` gives for images that are explained at once; target (N,) or None."""
         raise NotImplementedError
 
@@ -155,18 +155,18 @@ class PropagationMethod(AttributionMethod):
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         found = []
-        for part in parts(inputs, internal_batch_size):
+        for part in split_batch(inputs, internal_batch_size):
             traced = self._trace(inputs[part], ())
             size, classes = traced.logits.shape
             targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
             found.append(torch.stack(self._maps(traced, targets, inputs[part]), 1))
         return torch.cat(found)
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
-        traced = self._trace(inputs, further)
+    def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
+        traced = self._trace(inputs, forward_args)
         return self._maps(traced, [resolve_target(target, traced.logits)], inputs)[0]
 
-    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
+    def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
         """The forward pass."""
         raise NotImplementedError
 
@@ -175,14 +175,14 @@ class PropagationMethod(AttributionMethod):
         raise NotImplementedError
 
 
-def at_the_input(message: Tensor | None) -> Tensor:
+def require_relevance(message: Tensor | None) -> Tensor:
     """A pass' message at the input, which only a model that ignores its input leaves without one."""
     if message is None:
         raise ValueError("the model's logits do not depend on the input through any traced operation")
     return message
 
 
-def arguments(additional_forward_args: Any) -> tuple[Any, ...]:
+def as_forward_args(additional_forward_args: Any) -> tuple[Any, ...]:
     """Captum's ``additional_forward_args`` (None, one value or a tuple) as positional arguments."""
     if additional_forward_args is None:
         return ()
@@ -211,7 +211,7 @@ def check_inputs(inputs: Any) -> Tensor:
     return inputs
 
 
-def parts(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
+def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
     """The batch in pieces of at most so many images.
 
     Raises
@@ -220,7 +220,7 @@ def parts(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
         The number is not a positive integer.
     """
     if internal_batch_size is None:
-        internal_batch_size = AT_ONCE.get(inputs.device.type, AT_ONCE_ELSEWHERE)
+        internal_batch_size = DEFAULT_INTERNAL_BATCH_SIZE.get(inputs.device.type, ACCELERATOR_INTERNAL_BATCH_SIZE)
     whole = hasattr(internal_batch_size, "__index__") and not isinstance(internal_batch_size, bool)
     if not whole or internal_batch_size < 1:
         raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")

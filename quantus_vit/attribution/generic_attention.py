@@ -36,8 +36,8 @@ class GenericAttention(AttributionMethod):
         check_interpolation(interpolate)
         self.interpolate = interpolate
 
-    def _attribute(self, inputs: Tensor, target: Tensor | None, further: tuple[Any, ...]) -> Tensor:
-        traced = trace(self.model, inputs, gradient(), start="attention", keep_weights=True, arguments=further)
+    def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
+        traced = trace(self.model, inputs, gradient(), start="attention", keep_weights=True, arguments=forward_args)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(seed, keep=False)

@@ -111,16 +111,16 @@ def token_layers(attentions: Sequence[Attention], size: int) -> Layers:
         queries, keys = layer.shape[-2:]
         if layer.shape[0] != size or len(layer.shape) != 4:
             raise ValueError(
-                f"attention layer {layer.index} in '{layer.site}' has shape {layer.shape} for {size} images: windowed "
-                "attention has no global token grid to roll relevance out over; use AttnLRP"
+                f"attention layer {layer.index} in '{layer.module_name}' has shape {layer.shape} for {size} images: "
+                "windowed attention has no global token grid to roll relevance out over; use AttnLRP"
             )
         pools = layer is attentions[-1] and len(attentions) > 1 and keys == tokens
         if keys != tokens or (queries != tokens and not pools):
             raise ValueError(
-                f"attention layer {layer.index} in '{layer.site}' maps {keys} to {queries} tokens, where layer 0 reads "
-                f"{tokens}: a rollout needs self-attention over the same tokens in every layer (only attention pooling "
-                "may follow), which pyramids, class attention (CaiT) and cross-covariance attention (XCiT) do not "
-                "have; use AttnLRP"
+                f"attention layer {layer.index} in '{layer.module_name}' maps {keys} to {queries} tokens, where layer "
+                f"0 reads {tokens}: a rollout needs self-attention over the same tokens in every layer (only attention "
+                "pooling may follow), which pyramids, class attention (CaiT) and cross-covariance attention (XCiT) do "
+                "not have; use AttnLRP"
             )
     if attentions[-1].shape[-2] == tokens:
         return Layers(list(attentions), None)
@@ -165,7 +165,7 @@ def start_row(layers: Layers, start: Tensor, pooled: Tensor | None) -> Tensor:
     if layers.pooling is None:
         return start
     assert pooled is not None
-    return through(start, pooled)
+    return apply_attention(start, pooled)
 
 
 def weights_with_readout(
@@ -221,10 +221,10 @@ def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> 
 def row_below(row: Tensor, start: Tensor, layer: Tensor, pooled: bool) -> Tensor:
     """One step of :func:`rollout_row`: the row above a layer's map -> the row below it."""
     weights = row if pooled else start + row
-    return row + through(weights, layer)
+    return row + apply_attention(weights, layer)
 
 
-def through(row: Tensor, layer: Tensor) -> Tensor:
+def apply_attention(row: Tensor, layer: Tensor) -> Tensor:
     """The product of a row (N, queries) and a map (N, queries, T), (N, T)."""
     return (row[:, None] @ layer.to(row.dtype))[:, 0]
 

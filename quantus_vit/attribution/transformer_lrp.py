@@ -8,18 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..relevance import chefer, trace
+from ..relevance import trace, transformer_lrp
 from ..relevance.forward import Start
 from ..relevance.passes import Attention, Trace
-from .base import PropagationMethod, at_the_input, one_hot
+from .base import PropagationMethod, one_hot, require_relevance
 from .tokens import (
     Layers,
+    apply_attention,
     at_least_single,
     check_interpolation,
     check_start_layer,
     readout,
     row_below,
-    through,
     to_image,
     token_grid,
     token_layers,
@@ -87,14 +87,14 @@ class TransformerLRP(PropagationMethod):
         self.start_layer = start_layer
         self.interpolate = interpolate
 
-    def _trace(self, inputs: Tensor, further: tuple[Any, ...]) -> Trace:
+    def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
         start: Start = "input" if self.variant == "full" else "attention"
         first = {"transformer_attribution": self.start_layer, "rollout": self.start_layer, "second_layer": 1}
         if self.variant == "last_layer_attn":
-            return weights_with_readout(self.model, inputs, None, further)[0]
+            return weights_with_readout(self.model, inputs, None, forward_args)[0]
         start_layer = first.get(self.variant, 0)
-        options: dict[str, Any] = {"arguments": further, "gradients": self._weighs_by_gradients}
-        traced = trace(self.model, inputs, chefer(), start=start, start_layer=start_layer, **options)
+        options: dict[str, Any] = {"arguments": forward_args, "gradients": self._weighs_by_gradients}
+        traced = trace(self.model, inputs, transformer_lrp(), start=start, start_layer=start_layer, **options)
         token_layers(traced.attentions, inputs.shape[0]).check_start(start_layer)
         return traced
 
@@ -105,7 +105,7 @@ class TransformerLRP(PropagationMethod):
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         seeds = [one_hot(target, traced.logits) for target in targets]
         if self.variant == "full":
-            return [at_the_input(message).sum(1, keepdim=True) for (message,) in traced.walk(seeds)]
+            return [require_relevance(message).sum(1, keepdim=True) for (message,) in traced.walk(seeds)]
         layers = token_layers(traced.attentions, inputs.shape[0])
         if self.variant == "last_layer_attn":
             rows = [self._weights_row(layers)] * len(seeds)
@@ -119,13 +119,13 @@ class TransformerLRP(PropagationMethod):
         last = layers.last
         assert last.weights is not None
         assert last.gradient is not None
-        return through(readout(last.gradient), last.weights.clamp(min=0).mean(1))
+        return apply_attention(readout(last.gradient), last.weights.clamp(min=0).mean(1))
 
     def _rows(self, traced: Trace, layers: Layers, seeds: list[Tensor]) -> list[Tensor]:
         """For each seed (N, T): the readout's relevance over the tokens, by variant."""
         rows: dict[int, _Row] = {}
 
-        def consume(number: int, layer: Attention) -> None:
+        def on_attention(number: int, layer: Attention) -> None:
             assert layer.relevance is not None
             if layer.index == layers.last.index:
                 evidence = layer.relevance if layer.gradient is None else layer.gradient
@@ -135,7 +135,7 @@ class TransformerLRP(PropagationMethod):
                 rows[number].descend(layer.index, F.relu(weighted, inplace=layer.gradient is not None).mean(1))
             layer.relevance = layer.gradient = None
 
-        traced.walk(seeds, consume, gradients=self._weighs_by_gradients)
+        traced.walk(seeds, on_attention, gradients=self._weighs_by_gradients)
         if len(rows) < len(seeds):
             raise ValueError("the model's logits do not depend on its last attention layer")
         return [rows[number].row for number in range(len(seeds))]
@@ -154,11 +154,11 @@ class _Row:
         pooled = self._layers.pooling is not None
         if self._variant == "last_layer":
             if index == self._layers.last.index:
-                self.row = through(self._start, layer)
+                self.row = apply_attention(self._start, layer)
         elif index == len(self._layers.blocks):  # attention pooling
-            self._start = self.row = through(self._start, layer)
+            self._start = self.row = apply_attention(self._start, layer)
         elif self._variant == "second_layer":
             if index == 1:
-                self.row = through(self._start, layer)
+                self.row = apply_attention(self._start, layer)
         elif index >= self._first:
             self.row = row_below(self.row, self._start, layer, pooled)

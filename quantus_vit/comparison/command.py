@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         print(_phantom_notice(protocol, shipped))
     started = time.monotonic()
     command = " ".join(sys.argv) if sys.argv else ""
-    with _stopped_gently():
+    with _sigterm_as_interrupt():
         outcome = compare(
             Path(args.out), protocol, model, dataset, config.class_names, device, args.quiet, command, args.report_only
         )
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _stopped_gently() -> Iterator[None]:
+def _sigterm_as_interrupt() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does: write the tables of the images so far, then leave."""
 
     def interrupt(*_: Any) -> None:

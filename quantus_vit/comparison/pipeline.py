@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from . import statistics
+from .figure_data import figure4_method, gather_map_rows, gather_samples
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
 from .metrics import build_scorers
-from .pictures import gather_map_rows, gather_samples, pictured_method
 from .protocol import Protocol
 from .report import write_report
 from .runner import ComparisonRun, XrayDataset, open_folder
@@ -202,7 +202,7 @@ def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], cla
     if samples:
         source = "synthetic phantoms" if protocol.data == "phantom" else f"{Path(protocol.data).name}, {protocol.split}"
         draw_samples(samples, source).savefig(folder / "figure1.png", dpi=110)
-    method = pictured_method(protocol.methods)
+    method = figure4_method(protocol.methods)
     if method is not None:
         rows = gather_map_rows(run.dataset, run.selection, run.model, protocol, folder, run.device, class_names)
         if rows:

@@ -6,7 +6,7 @@ the top level of :mod:`quantus_vit`.
 
 from __future__ import annotations
 
-from .methods import is_registered, register, unregister
+from .dispatcher import is_registered, register, unregister
 from .registry import available_methods, register_method, unregister_method
 
 __all__ = ["available_methods", "is_registered", "register", "register_method", "unregister", "unregister_method"]

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from . import versions
+from . import compat
 
 DEFAULT_CHUNK_SIZE = 8
 
@@ -159,7 +159,7 @@ class _Patches:
     def acquire(self) -> None:
         with self._lock:
             if self._users == 0:
-                owner = versions.pytorch_model_class()
+                owner = compat.pytorch_model_class()
                 for name in self.names:
                     original = vars(owner).get(name)  # Older versions lack some.
                     if original is not None:

@@ -1,7 +1,7 @@
 """Which name means which explainer.
 
-Knows nothing of Quantus but the names that it keeps for itself; :mod:`.methods` puts the names into Quantus. An entry
-is either an explainer or an entry point that is imported when its name is first used, so that listing the names
+Knows nothing of Quantus but the names that it keeps for itself; :mod:`.dispatcher` puts the names into Quantus. An
+entry is either an explainer or an entry point that is imported when its name is first used, so that listing the names
 imports no explainer.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from . import versions
+from . import compat
 
 ENTRY_POINT_GROUP = "quantus_vit.methods"
 
@@ -148,7 +148,7 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
     TypeError
         ``explainer`` is none of the three.
     """
-    REGISTRY.add(name, explainer, overwrite, versions.method_names() - REGISTRY.added_to_quantus)
+    REGISTRY.add(name, explainer, overwrite, compat.method_names() - REGISTRY.added_to_quantus)
 
 
 def unregister_method(name: str) -> None:
@@ -169,6 +169,4 @@ def available_methods() -> list[str]:
 
 def discover() -> None:
     """Enter the methods that installed packages offer through the entry point group ``quantus_vit.methods``."""
-    REGISTRY.load_entry_points(
-        entry_points(group=ENTRY_POINT_GROUP), versions.method_names() - REGISTRY.added_to_quantus
-    )
+    REGISTRY.load_entry_points(entry_points(group=ENTRY_POINT_GROUP), compat.method_names() - REGISTRY.added_to_quantus)

@@ -5,10 +5,10 @@ It knows torch only: no Quantus, no Captum, no model family.
 
 from __future__ import annotations
 
-from .composites import Composite, attn_lrp, chefer
+from .composites import Composite, attn_lrp, transformer_lrp
 from .conservation import ConservationReport
 from .forward import trace
 from .passes import Trace
 from .rules import Rule
 
-__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "attn_lrp", "chefer", "trace"]
+__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "attn_lrp", "trace", "transformer_lrp"]

@@ -8,19 +8,19 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from .rules import (
-    Box,
-    Constant,
-    Currency,
+    DetachedNorm,
     Epsilon,
-    FrozenDeviation,
     Gamma,
+    GradientTimesInput,
+    MessageKind,
+    NormalizedAdd,
     Pass,
-    PassCopied,
+    PassAfterClone,
     Rule,
-    Shares,
-    Taylor,
+    StopGradient,
     Uniform,
-    Values,
+    ValuesOnly,
+    ZBox,
     ZPlus,
 )
 
@@ -50,7 +50,7 @@ class Composite:
 
     Parameters
     ----------
-    currency : {"relevance", "multiplier"}
+    message_kind : {"relevance", "multiplier"}
         What the backward messages are: relevances R, or multipliers R / activation ("modified gradients"). With
         multipliers a kind without a rule passes its true gradient on, which is LRP-0 where the operation is linear.
         With relevances a kind without a rule is an error when a model uses it.
@@ -65,7 +65,7 @@ class Composite:
         attn_lrp().where("blocks.[01].*", linear=Epsilon())
     """
 
-    currency: Currency
+    message_kind: MessageKind
     rules: Mapping[str, Rule]
     exceptions: tuple[tuple[str, Mapping[str, Rule]], ...] = field(default=())
 
@@ -86,31 +86,31 @@ class Composite:
         """The same composite with other rules in the modules whose name matches ``pattern`` (``fnmatch``)."""
         return replace(self, exceptions=(*self.exceptions, (pattern, rules)))
 
-    def rule(self, kind: str, site: str) -> Rule | None:
-        """The rule for an operation of ``kind`` in the module named ``site``; None where there is none."""
+    def rule(self, kind: str, module_name: str) -> Rule | None:
+        """The rule for an operation of ``kind`` in the module named ``module_name``; None where there is none."""
         for pattern, rules in reversed(self.exceptions):
-            if kind in rules and fnmatchcase(site, pattern):
+            if kind in rules and fnmatchcase(module_name, pattern):
                 return rules[kind]
         return self.rules.get(kind)
 
 
-def chefer() -> Composite:
+def transformer_lrp() -> Composite:
     """The z+ rules of TransformerLRP (Chefer, Gur and Wolf, CVPR 2021), as their code computes them."""
     return Composite(
         "relevance",
         {
             "linear": ZPlus(),
             "projection": ZPlus(),
-            "convolution": Box(),
+            "convolution": ZBox(),
             "matmul": Uniform(1e-9),
             "attention": Uniform(1e-9),
             "softmax": Pass(),
-            "normalisation": PassCopied(),
+            "normalisation": PassAfterClone(),
             "activation": Pass(),
-            "add": Shares(),
+            "add": NormalizedAdd(),
             "scale": Pass(),
             "gate": Uniform(1e-9),
-            "pooling": Taylor(),
+            "pooling": GradientTimesInput(),
         },
     )
 
@@ -135,12 +135,12 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
     rules: dict[str, Rule] = {
         "convolution": Gamma(conv_gamma) if conv_gamma else Epsilon(1e-6),
         "linear": Gamma(linear_gamma) if linear_gamma else Epsilon(1e-6),
-        "normalisation": FrozenDeviation(),
+        "normalisation": DetachedNorm(),
         "activation": Pass(),
         "gate": Uniform(),
     }
     if attention_rule == "cp":
-        rules |= {"attention": Values(), "softmax": Constant()}
+        rules |= {"attention": ValuesOnly(), "softmax": StopGradient()}
     else:
         rules |= {"attention": Uniform(), "matmul": Uniform()}
     return Composite("multiplier", rules)

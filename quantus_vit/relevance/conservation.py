@@ -20,15 +20,15 @@ class Entry:
     """One operation: relevance that entered it from above and left it downwards, (N,) float64 each."""
 
     kind: str
-    site: str
+    module_name: str
     entering: Tensor
     leaving: Tensor
 
     @property
     def block(self) -> str:
         """The numbered block the operation belongs to (``"blocks.3"``), else the first part of its module's name."""
-        found = re.match(r"(.*?\b\d+)(\.|$)", self.site)
-        return found.group(1) if found else self.site.split(".")[0]
+        found = re.match(r"(.*?\b\d+)(\.|$)", self.module_name)
+        return found.group(1) if found else self.module_name.split(".")[0]
 
 
 class ConservationReport:
@@ -52,7 +52,7 @@ class ConservationReport:
         for i, part in enumerate(messages):
             if part is not None:
                 leaving += self._per_sample(part if relevance else part * operation.inputs[i])
-        self.entries.append(Entry(operation.kind, operation.site, entering, leaving))
+        self.entries.append(Entry(operation.kind, operation.module_name, entering, leaving))
 
     def _per_sample(self, relevance: Tensor) -> Tensor:
         if relevance.shape[0] % self.size:

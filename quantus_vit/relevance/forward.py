@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from .composites import Composite
 from .interception import Interception
-from .location import Locator
-from .passes import Direction, Trace
+from .location import ModuleLocator
+from .passes import PassState, Trace
 
 Start = Literal["input", "attention", "last attention"]
 
@@ -68,7 +68,7 @@ def trace(
         The model's output is not (N, classes), or not finite.
     """
     model = original(model)
-    direction = Direction(composite.currency if composite is not None else "relevance")
+    state = PassState(composite.message_kind if composite is not None else "relevance")
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(composite is not None))
@@ -79,10 +79,10 @@ def trace(
         leaves: list[Tensor] = []
         if composite is not None and start == "input":
             leaves.append(x.requires_grad_())  # x is a detached alias: the caller's tensor stays as it is
-        mode = Interception(Locator(model), composite, direction, leaves)
+        mode = Interception(ModuleLocator(model), composite, state, leaves)
         mode.attend_from = start_layer if start == "attention" and composite is not None else None
         mode.attend_last = start == "last attention"
-        direction.keep_inputs, direction.gradients = locate, gradients
+        state.keep_inputs, state.gradients = locate, gradients
         mode.locate = locate or (composite is not None and bool(composite.exceptions))
         mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
         with mode:
@@ -92,7 +92,7 @@ def trace(
                 if mode.refusal is not None:
                     raise mode.refusal from None
                 raise
-    direction.sources.clear()
+    state.sources.clear()
     if output.dim() != 2 or output.shape[0] != inputs.shape[0]:
         raise ValueError(
             f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "
@@ -100,7 +100,7 @@ def trace(
         )
     if not bool(output.detach().isfinite().all()):
         raise ValueError("the model's logits are not all finite; there is nothing to explain")
-    return Trace(output.detach(), mode.attentions, output, leaves, direction, mode.sums)
+    return Trace(output.detach(), mode.attentions, output, leaves, state, mode.sums)
 
 
 class _Stance:

@@ -19,9 +19,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ..errors import UnsupportedOperationError
 from .composites import Composite
 from .handlers import HANDLERS
-from .location import Locator
+from .location import ModuleLocator
 from .operations import Operation
-from .passes import Attention, Direction
+from .passes import Attention, PassState
 from .routing import METADATA, ROUTING
 
 
@@ -36,13 +36,13 @@ class Interception(TorchFunctionMode):
     locate = False  # find the module of operations without parameters: needed for exceptions by name and for reports
 
     def __init__(
-        self, locator: Locator, composite: Composite | None, direction: Direction, leaves: list[Tensor]
+        self, locator: ModuleLocator, composite: Composite | None, state: PassState, leaves: list[Tensor]
     ) -> None:
         super().__init__()
         self.locator = locator
         self.composite = composite
         self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
-        self.direction = direction
+        self.state = state
         self.leaves = leaves
         self.attentions: list[Attention] = []
         self.sums: list[weakref.ref[Tensor]] = []  # sums of two activations, where the graph may be cut
@@ -62,7 +62,7 @@ class Interception(TorchFunctionMode):
         if len(self._stale):
             self._refuse_stale(func, args, kwargs)
         if kwargs and kwargs.get("out") is not None:
-            if is_traced(self.constant((args, {**kwargs, "out": None}))):
+            if is_traced(self.detach_parameters((args, {**kwargs, "out": None}))):
                 raise self.unsupported(func, args, "writes a traced value into a tensor given as out=")
             return func(*args, **kwargs)
         handler = HANDLERS.get(func)
@@ -72,13 +72,13 @@ class Interception(TorchFunctionMode):
 
     def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a function that has no rule of its own: routing, or one that no traced value goes through."""
-        args, kwargs = self.constant(args), self.constant(kwargs)
+        args, kwargs = self.detach_parameters(args), self.detach_parameters(kwargs)
         result = func(*args, **kwargs)
         if func not in ROUTING and is_traced(result) and self.has_rules:
             raise self.unsupported(func, args)
         return result
 
-    def constant(self, value: Any) -> Any:
+    def detach_parameters(self, value: Any) -> Any:
         """The value with every parameter detached."""
         if value is None or type(value) is int:  # most arguments of routing functions
             return value
@@ -90,9 +90,9 @@ class Interception(TorchFunctionMode):
                     return value
             return value.detach()
         if type(value) in (tuple, list):
-            return type(value)([self.constant(item) for item in value])
+            return type(value)([self.detach_parameters(item) for item in value])
         if type(value) is dict:
-            return {key: self.constant(item) for key, item in value.items()}
+            return {key: self.detach_parameters(item) for key, item in value.items()}
         return value
 
     # For the handlers ------------------------------------------------------------------------------------------------
@@ -100,19 +100,21 @@ class Interception(TorchFunctionMode):
     def operation(self, cls: type[Operation], *args: Any, kind: str | None = None, owner: Any = None) -> Any:
         """An operation with its rule; None where the true gradient serves (no rule, and messages are multipliers)."""
         composite = self.composite
-        if composite is None or (composite.currency == "multiplier" and not self.has_rules):
+        if composite is None or (composite.message_kind == "multiplier" and not self.has_rules):
             return None
         kind = cls.kind if kind is None else kind
-        site = self.locator.owner(owner) or ""
-        if not site and self.locate:
-            site = self.locator.current()
-        rule = composite.rule(kind, site)
+        module_name = self.locator.owner(owner) or ""
+        if not module_name and self.locate:
+            module_name = self.locator.current()
+        rule = composite.rule(kind, module_name)
         if rule is None:
-            if composite.currency == "multiplier":
+            if composite.message_kind == "multiplier":
                 return None
-            self.refusal = UnsupportedOperationError(f"the composite has no rule for {kind!r}, met in module '{site}'")
+            self.refusal = UnsupportedOperationError(
+                f"the composite has no rule for {kind!r}, met in module '{module_name}'"
+            )
             raise self.refusal
-        return cls(rule, self.direction, site, *args)
+        return cls(rule, self.state, module_name, *args)
 
     def mark_weights(self, output: Tensor) -> Tensor:
         """Note a softmax output; make it the start of the graph where passes end at the attention maps."""

@@ -9,7 +9,7 @@ from types import FrameType
 from torch import Tensor, nn
 
 
-class Locator:
+class ModuleLocator:
     """Names of modules, by a parameter they own or by the call stack."""
 
     def __init__(self, model: nn.Module) -> None:

@@ -17,24 +17,24 @@ from torch import Tensor
 
 from .conservation import ConservationReport
 from .operations import Sources
-from .rules import Currency
+from .rules import MessageKind
 from .segments import cuts
 
 SEGMENTS = 4  # of a walk; more would free memory sooner, but each costs a call of autograd a pass
 
 
 @dataclass
-class Direction:
+class PassState:
     """What a backward pass through the graph means right now; shared by all operations of one trace."""
 
-    currency: Currency
+    message_kind: MessageKind
     relevance: bool = False
     keep: bool = False
     sparse: bool = True
     keep_inputs: bool = False
     gradients: bool = True
     report: ConservationReport | None = None
-    consume: Callable[[Attention], None] | None = None
+    on_attention: Callable[[Attention], None] | None = None
     sources: Sources = field(default_factory=Sources)  # of recomputable tensors, during the forward
     reads: dict[tuple[type, int], frozenset[str]] = field(default_factory=dict)  # by class and rule
 
@@ -48,20 +48,20 @@ class Attention:
     """
 
     index: int
-    site: str
+    module_name: str
     shape: tuple[int, ...]
     weights: Tensor | None = None
     gradient: Tensor | None = None
     relevance: Tensor | None = None
 
-    def receive(self, direction: Direction, message: Tensor, weights: Tensor) -> None:
+    def receive(self, state: PassState, message: Tensor, weights: Tensor) -> None:
         """Take the message that a backward pass hands down to the attention weights."""
-        if not direction.relevance:
+        if not state.relevance:
             self.gradient = message
         else:
-            self.relevance = message if direction.currency == "relevance" else message * weights
-            if direction.consume is not None:
-                direction.consume(self)
+            self.relevance = message if state.message_kind == "relevance" else message * weights
+            if state.on_attention is not None:
+                state.on_attention(self)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Trace:
     attentions: list[Attention]
     _output: Tensor
     _leaves: list[Tensor]
-    _direction: Direction
+    _direction: PassState
     _sums: list[weakref.ref[Tensor]]
     _released: bool = field(default=False)
 
@@ -106,7 +106,7 @@ class Trace:
         seed: Tensor,
         keep: bool = False,
         report: ConservationReport | None = None,
-        consume: Callable[[Attention], None] | None = None,
+        on_attention: Callable[[Attention], None] | None = None,
     ) -> list[Tensor | None]:
         """Backward with the composite's rules; fills ``Attention.relevance``.
 
@@ -118,7 +118,7 @@ class Trace:
             Keep the graph (and what the rules computed from the forward alone) for another pass.
         report : ConservationReport, optional
             Gets what enters and leaves every operation.
-        consume : callable, optional
+        on_attention : callable, optional
             Called with each attention layer as soon as it has its relevance, from the top layer down.
 
         Returns
@@ -126,12 +126,12 @@ class Trace:
         list of Tensor
             Messages at the start: the input, or the first attention maps.
         """
-        return self._backward(seed, keep, True, report, consume)
+        return self._backward(seed, keep, True, report, on_attention)
 
     def walk(
         self,
         seeds: Sequence[Tensor],
-        consume: Callable[[int, Attention], None] | None = None,
+        on_attention: Callable[[int, Attention], None] | None = None,
         gradients: bool = False,
     ) -> list[list[Tensor | None]]:
         """Relevance passes of several seeds (and gradient passes before each) in one walk down the graph.
@@ -144,7 +144,7 @@ class Trace:
         ----------
         seeds : sequence of Tensor
             (N, classes) each; gradient and message at the logits.
-        consume : callable, optional
+        on_attention : callable, optional
             Called with the seed's number and each attention layer as soon as it has its relevance, from the top down.
         gradients : bool
             Fill ``Attention.gradient``, too.
@@ -152,7 +152,7 @@ class Trace:
         Returns
         -------
         list of list of Tensor
-            For each seed the relevance messages at the start; none with ``consume``, which has got what it wants.
+            For each seed the relevance messages at the start; none with ``on_attention``, which has got what it wants.
         """
         self._check(gradients)
         self._released = True
@@ -160,7 +160,7 @@ class Trace:
             return [[None for _ in self._leaves] for _ in seeds]
         flows = [_Flow(seed.to(self._output)) for seed in seeds]
         upper, self._output = self._output, self._output.detach()
-        streams = self._streams(upper) if gradients or len(seeds) > 1 else []  # one pass frees the graph as it goes
+        streams = self._cuts(upper) if gradients or len(seeds) > 1 else []  # one pass frees the graph as it goes
         self._direction.report = None
         with backward_modes(upper.device.type):
             while True:
@@ -169,15 +169,15 @@ class Trace:
                     more = number < len(flows) - 1
                     if gradients:
                         flow.gradient = self._pass(upper, ends, flow.gradient, flow.sparse, keep=True)
-                    self._direction.consume = None if consume is None else partial(consume, number)
+                    self._direction.on_attention = None if on_attention is None else partial(on_attention, number)
                     flow.relevance = self._pass(upper, ends, flow.relevance, flow.sparse, keep=more, relevance=True)
-                    if ends is self._leaves and consume is not None:
+                    if ends is self._leaves and on_attention is not None:
                         flow.gradient = flow.relevance = []
                 if ends is self._leaves:
                     return [flow.relevance for flow in flows]
                 (upper,) = ends
 
-    def _streams(self, upper: Tensor) -> list[Tensor]:
+    def _cuts(self, upper: Tensor) -> list[Tensor]:
         """Where the walk is cut, from the bottom up."""
         found = cuts(upper, [x for x in (reference() for reference in self._sums) if x is not None])
         return found[:: -(-len(found) // SEGMENTS) or 1][::-1]
@@ -188,13 +188,13 @@ class Trace:
         keep: bool,
         relevance: bool,
         report: ConservationReport | None = None,
-        consume: Callable[[Attention], None] | None = None,
+        on_attention: Callable[[Attention], None] | None = None,
     ) -> list[Tensor | None]:
         self._check(gradients=not relevance)
         self._released = not keep
         if not self._output.requires_grad:
             return [None for _ in self._leaves]
-        self._direction.report, self._direction.consume = report, consume
+        self._direction.report, self._direction.on_attention = report, on_attention
         with backward_modes(self._output.device.type):
             return self._pass(self._output, self._leaves, [seed.to(self._output)], {}, keep, relevance)
 
@@ -217,14 +217,14 @@ class Trace:
         (message,) = messages
         if message is None:
             return [None for _ in ends]
-        direction = self._direction
-        direction.relevance, direction.keep = relevance, keep
-        direction.sparse = sparse.get(relevance, True)
+        state = self._direction
+        state.relevance, state.keep = relevance, keep
+        state.sparse = sparse.get(relevance, True)
         try:
             found = torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True)
         finally:
-            sparse[relevance] = direction.sparse
-            direction.relevance = direction.keep = False
+            sparse[relevance] = state.sparse
+            state.relevance = state.keep = False
         return list(found)
 
 

@@ -2,7 +2,7 @@
 
 A rule's :meth:`Rule.propagate` gets the operation (inputs, output, transposed maps) and the message from above, and
 returns one message per input. Messages are relevances R, or multipliers m = R / activation, as the composite says; the
-operation's helpers ``ratio`` and ``hand_down`` serve both, so that a formula is written once.
+operation's helpers ``ratio`` and ``to_input_message`` serve both, so that a formula is written once.
 
 In the formulas x is the input, z = x W the output without bias, R the relevance of the output.
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from .operations import Messages, divide, reduce_to
 
-Currency = Literal["relevance", "multiplier"]
+MessageKind = Literal["relevance", "multiplier"]
 """What messages are: relevances R, or multipliers R / activation ("modified gradients")."""
 
 
@@ -42,7 +42,7 @@ class Rule:
     stops: ClassVar[bool] = False  # hands nothing down, so that nothing below a softmax need be recorded
     by_token: ClassVar[bool] = False  # treats every token of a linear layer by itself, so some may be left out
 
-    def reads(self, currency: Currency) -> frozenset[str]:
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
         """What :meth:`propagate` looks at: "inputs", "output", and "gradient" or "frozen" where it calls those maps."""
         return frozenset({"inputs", "output"})
 
@@ -63,8 +63,8 @@ class Rule:
 class Pass(Rule):
     """R_in = R_out: the operation leaves relevance as it is (softmax, normalisation, activation, scaling)."""
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return frozenset() if currency == "relevance" else frozenset({"inputs", "output"})
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return frozenset() if message_kind == "relevance" else frozenset({"inputs", "output"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not operation.carries_relevance:
@@ -74,7 +74,7 @@ class Pass(Rule):
 
 
 @dataclass(frozen=True)
-class PassCopied(Rule):
+class PassAfterClone(Rule):
     """R_in = R_out for a normalisation at the start of a residual branch, whose input is used twice."""
 
     stabilizer: float = 1e-9
@@ -96,14 +96,16 @@ def through_copy(relevance: Tensor, operation: Any, index: int, stabilizer: floa
 
 
 @dataclass(frozen=True)
-class Taylor(Rule):
+class GradientTimesInput(Rule):
     """R_in = x * J^T (R_out / out), J the Jacobian: gradient times input. Exact where the operation is linear.
 
     For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
     """
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return frozenset({"gradient"}) | (frozenset({"inputs", "output"}) if currency == "relevance" else frozenset())
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return frozenset({"gradient"}) | (
+            frozenset({"inputs", "output"}) if message_kind == "relevance" else frozenset()
+        )
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not operation.carries_relevance:
@@ -113,12 +115,12 @@ class Taylor(Rule):
 
 
 @dataclass(frozen=True)
-class Constant(Rule):
+class StopGradient(Rule):
     """R_in = 0: the output counts as a constant (attention weights in CP-LRP)."""
 
     stops = True
 
-    def reads(self, currency: Currency) -> frozenset[str]:
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
         return frozenset()
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
@@ -132,16 +134,16 @@ class Epsilon(Rule):
     by_token = True
     epsilon: float = 0.0
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        if currency == "relevance":
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        if message_kind == "relevance":
             return frozenset({"inputs", "output", "gradient"})
         return frozenset({"output", "gradient"}) if self.epsilon else frozenset({"gradient"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not self.epsilon and not operation.carries_relevance:
-            return (operation.pull(message),)
+            return (operation.vjp(message),)
         share = operation.ratio(message, operation.output, self.epsilon)
-        return (operation.hand_down(0, operation.pull(share)),)
+        return (operation.to_input_message(0, operation.vjp(share)),)
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class ZPlus(Rule):
         if message.dtype in HALF:
             return (self._as_it_stands(operation, relevance),)
         share = divide(relevance, operation.agreeing_output(), 2 * self.stabilizer)
-        return (operation.hand_down(0, operation.pull(share), operation.pull_absolute(share)),)
+        return (operation.to_input_message(0, operation.vjp(share), operation.pull_absolute(share)),)
 
     def _as_it_stands(self, operation: Any, relevance: Tensor) -> Tensor:
         x: Tensor = operation.x
@@ -168,8 +170,8 @@ class ZPlus(Rule):
         x_up, x_down = x.clamp(min=0), x.clamp(max=0)
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         share = divide(relevance, operation.apply_weight(x_up, up) + operation.apply_weight(x_down, down))
-        from_up: Tensor = operation.pull(share, up)
-        from_down: Tensor = operation.pull(share, down)
+        from_up: Tensor = operation.vjp(share, up)
+        from_down: Tensor = operation.vjp(share, down)
         if operation.carries_relevance:
             return x_up * from_up + x_down * from_down
         return torch.where(x > 0, from_up, from_down)
@@ -188,8 +190,8 @@ class Gamma(Rule):
     gamma: float = 0.25
     stabilizer: float = 1e-6
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return super().reads(currency) if self.gamma else Epsilon().reads(currency)
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return super().reads(message_kind) if self.gamma else Epsilon().reads(message_kind)
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not self.gamma:
@@ -201,12 +203,12 @@ class Gamma(Rule):
         if bias is not None:
             agreeing = agreeing + (bias + sign * bias.abs()) / 2
         share = operation.ratio(message, output + self.gamma * agreeing, self.stabilizer)
-        signed = operation.pull(share).mul_(1 + self.gamma / 2)
-        return (operation.hand_down(0, signed, operation.pull_absolute(sign * share).mul_(self.gamma / 2)),)
+        signed = operation.vjp(share).mul_(1 + self.gamma / 2)
+        return (operation.to_input_message(0, signed, operation.pull_absolute(sign * share).mul_(self.gamma / 2)),)
 
 
 @dataclass(frozen=True)
-class Box(Rule):
+class ZBox(Rule):
     """z^B rule for pixels (Montavon et al. 2017): inputs are bounded by the image's own minimum l and maximum h.
 
     R_in = x * W^T S - l * W+^T S - h * W-^T S with S = R / (x W - l W+ - h W-).
@@ -220,8 +222,8 @@ class Box(Rule):
         positive, negative = weight.clamp(min=0), weight.clamp(max=0)
         z = operation.unbiased_output() - operation.apply_weight(low, positive) - operation.apply_weight(high, negative)
         share = operation.ratio(message, z + self.stabilizer)
-        parts = low * operation.pull(share, positive) + high * operation.pull(share, negative)
-        relevance = x * operation.pull(share) - parts
+        parts = low * operation.vjp(share, positive) + high * operation.vjp(share, negative)
+        relevance = x * operation.vjp(share) - parts
         return (relevance if operation.carries_relevance else divide(relevance, x),)
 
 
@@ -239,45 +241,45 @@ class Uniform(Rule):
 
     stabilizer: float = 0.0
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return frozenset({"inputs", "output"} if currency == "relevance" else {"inputs"})
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return frozenset({"inputs", "output"} if message_kind == "relevance" else {"inputs"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         relevance = operation.carries_relevance
         share = divide(message, operation.output, self.stabilizer).mul_(0.5) if relevance else message * 0.5
-        pulled = operation.pull(share) if hasattr(operation, "pull") else operation.gradient(share)
-        return tuple(None if m is None else operation.hand_down(i, m) for i, m in enumerate(pulled))
+        pulled = operation.vjp(share) if hasattr(operation, "vjp") else operation.gradient(share)
+        return tuple(None if m is None else operation.to_input_message(i, m) for i, m in enumerate(pulled))
 
 
 @dataclass(frozen=True)
-class Values(Rule):
+class ValuesOnly(Rule):
     """CP-LRP (Ali et al. 2022): in ``attention @ values`` all goes to the values, R_b = b * a^T (R / (a b))."""
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return frozenset({"inputs", "output"} if currency == "relevance" else {"inputs"})
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return frozenset({"inputs", "output"} if message_kind == "relevance" else {"inputs"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         if not operation.needs[1]:
             return None, None
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
         down = reduce_to(operation.inputs[0].mT @ share, operation.shapes[1])
-        return None, operation.hand_down(1, down)
+        return None, operation.to_input_message(1, down)
 
 
 @dataclass(frozen=True)
-class FrozenDeviation(Rule):
+class DetachedNorm(Rule):
     """Normalisation with its deviation (or norm) a constant, so that it is affine (Achtibat et al. 2024, sec. 3.3)."""
 
-    def reads(self, currency: Currency) -> frozenset[str]:
-        return frozenset({"inputs", "output", "frozen"} if currency == "relevance" else {"frozen"})
+    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+        return frozenset({"inputs", "output", "frozen"} if message_kind == "relevance" else {"frozen"})
 
     def propagate(self, operation: Any, message: Tensor) -> Messages:
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
-        return (operation.hand_down(0, operation.frozen_gradient(share)),)
+        return (operation.to_input_message(0, operation.frozen_gradient(share)),)
 
 
 @dataclass(frozen=True)
-class Shares(Rule):
+class NormalizedAdd(Rule):
     """Sums in Chefer's normalised form: R_a = a * S, R_b = b * S with S = R / (a + b), then both rescaled.
 
     The rescaling gives branch a the part |sum R_a| / (|sum R_a| + |sum R_b|) of the sample's relevance, so that huge

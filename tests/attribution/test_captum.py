@@ -60,10 +60,10 @@ def test_a_tuple_is_answered_by_a_tuple(model: nn.Module, x: Tensor, method: Any
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("further", [(torch.tensor([0.5, -0.5]), -1), torch.tensor([0.5, -0.5])])
-def test_additional_forward_args_reach_the_model(model: nn.Module, x: Tensor, method: Any, further: Any) -> None:
-    shift, sign = further if isinstance(further, tuple) else (further, 1)
-    found = method(Shifted(model)).attribute(x, target=1, additional_forward_args=further)
+@pytest.mark.parametrize("forward_args", [(torch.tensor([0.5, -0.5]), -1), torch.tensor([0.5, -0.5])])
+def test_additional_forward_args_reach_the_model(model: nn.Module, x: Tensor, method: Any, forward_args: Any) -> None:
+    shift, sign = forward_args if isinstance(forward_args, tuple) else (forward_args, 1)
+    found = method(Shifted(model)).attribute(x, target=1, additional_forward_args=forward_args)
     moved = x + sign * shift[:, None, None, None]
     wanted = method(model).attribute(moved, target=1)
     if method is AttnLRP:  # relevance of x + shift is shared between the two in proportion

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quantus_vit import UnsupportedOperationError
 from quantus_vit.attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.attribution.tokens import token_grid, weights_with_readout
-from quantus_vit.relevance import attn_lrp, chefer, trace
+from quantus_vit.relevance import attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.forward import logits_of
 
 from .families import BY_NAME, FAMILIES, images, make
@@ -86,7 +86,7 @@ def test_logits_are_the_models_own(name: str) -> None:
     model, x = shared_model(name), images(BY_NAME[name])
     wanted = forward(model, x)
     assert wanted.std() > 0.1, "a model whose logits hardly vary would prove nothing"
-    assert relative_error(trace(model, x, chefer()).logits, wanted) < 1e-5
+    assert relative_error(trace(model, x, transformer_lrp()).logits, wanted) < 1e-5
     assert relative_error(trace(model, x, attn_lrp(attention_rule="attnlrp")).logits, wanted) < 1e-5
 
 
@@ -222,7 +222,7 @@ def weighted_maps(model: nn.Module, x: Tensor) -> list[Tensor]:
     """(G * R)+ of every layer for class 1, mean over heads."""
     seed = torch.zeros(2, 5, dtype=torch.float64)
     seed[:, 1] = 1
-    traced = trace(model, x, chefer(), start="attention")
+    traced = trace(model, x, transformer_lrp(), start="attention")
     traced.gradient(seed)
     traced.relevance(seed)
     maps = []
@@ -286,7 +286,7 @@ class OneActivation(nn.Module):
         return nn.functional.silu(1.702 * x) / 1.702
 
 
-@pytest.mark.parametrize("rules", ["chefer", "attn_lrp"])
+@pytest.mark.parametrize("rules", ["transformer_lrp", "attn_lrp"])
 def test_a_value_gated_by_itself_follows_the_identity_rule_of_activations(rules: str) -> None:
     """x * sigmoid(1.702 x), written out: the two halves of the gate meet again at x."""
     torch.manual_seed(0)
@@ -294,7 +294,9 @@ def test_a_value_gated_by_itself_follows_the_identity_rule_of_activations(rules:
     x = torch.randn(2, 6, dtype=torch.float64)
     found = []
     for activation in (QuickGelu(), OneActivation()):
-        traced = trace(nn.Sequential(first, activation, second), x, chefer() if rules == "chefer" else attn_lrp())
+        traced = trace(
+            nn.Sequential(first, activation, second), x, transformer_lrp() if rules == "transformer_lrp" else attn_lrp()
+        )
         (message,) = traced.relevance(torch.ones_like(traced.logits))
         found.append(message)
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)

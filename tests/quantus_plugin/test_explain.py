@@ -12,13 +12,13 @@ import torch
 
 import quantus_vit
 from quantus_vit import attribution
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 from .conftest import InputTimesGradient
 from .toy import input_times_gradient, toy_vit
 
 MAPS = ["TransformerLRP", "AttnLRP", "AttentionRollout", "GenericAttention"]
-needs_captum = pytest.mark.skipif(not versions.installed("captum"), reason="without Captum")
+needs_captum = pytest.mark.skipif(not compat.installed("captum"), reason="without Captum")
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -100,7 +100,7 @@ def test_reduction_follows_quantus(plain, batch, explain, method):
 
 
 def test_same_conventions_as_quantus_own_method(plain, batch, explain, method):
-    if not versions.installed("captum"):
+    if not compat.installed("captum"):
         pytest.skip("without Captum")
     x, y, _ = batch
     for options in ({}, {"reduce_axes": [1]}, {"reduce_axes": (1, 2)}):
@@ -112,7 +112,7 @@ def test_same_conventions_as_quantus_own_method(plain, batch, explain, method):
 
 @pytest.mark.filterwarnings("ignore")
 def test_softmax_follows_quantus(batch, explain, method):
-    if not versions.installed("captum") or not versions.removes_softmax():
+    if not compat.installed("captum") or not compat.removes_softmax():
         pytest.skip("without Captum, or in a version that ignores softmax")
     x, y, _ = batch
     model = torch.nn.Sequential(toy_vit(hooked=False), torch.nn.Softmax(dim=-1))

@@ -16,13 +16,13 @@ import quantus
 import torch
 
 from quantus_vit import GradientEnabled, gradients_enabled
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 from .metric_cases import SMALL
 from .toy import ToyViT, input_times_gradient, toy_batch, toy_vit
 
-PyTorchModel = versions.pytorch_model_class()
-NEWEST = versions.installed_version() == versions.NEWEST_TESTED
+PyTorchModel = compat.pytorch_model_class()
+NEWEST = compat.installed_version() == compat.NEWEST_TESTED
 BROKEN_IN_QUANTUS = {
     "IROF": "Quantus 0.6.0 makes a mask of one channel for an image of three (and uses np.trapz, gone in NumPy 2.4)",
     "ROAD": "Quantus 0.6.0 indexes pixels with the indices of values of all channels",
@@ -38,7 +38,7 @@ NAMES = {"MPRT": "ModelParameterRandomisation"}  # as older versions call it
 def make(name: str, **options: Any) -> Any:
     cls = getattr(quantus, name, None) or getattr(quantus, NAMES.get(name, name), None)
     if cls is None:
-        pytest.skip(f"Quantus {versions.installed_version()} has no {name}")
+        pytest.skip(f"Quantus {compat.installed_version()} has no {name}")
     settings = {**SMALL[name], "disable_warnings": True, **options}
     if name == "NonSensitivity" and "n_samples" in inspect.signature(cls).parameters:
         # Before 0.6.0 it predicts a hundred times a step, one image at a time.
@@ -62,7 +62,7 @@ def evaluate(metric: Any, model: torch.nn.Module, **options: Any) -> Any:
         quarters = [(1, 1, 0, 0), (0, 0, 1, 1), (1, 0, 1, 0)]
         names = inspect.signature(quantus.Focus.__call__).parameters
         arguments["p_batch" if "p_batch" in names else "custom_batch"] = quarters
-    if isinstance(metric, getattr(quantus, "SmoothMPRT", ())) and not versions.installed("captum"):
+    if isinstance(metric, getattr(quantus, "SmoothMPRT", ())) and not compat.installed("captum"):
         # It calls quantus.explain, whatever the explain_func. Without Captum that has no default, or one of zennit's,
         # which does a forward of its own that a frozen model with hooks cannot do.
         arguments["explain_func_kwargs"] = {"method": "AttentionRollout"}
@@ -107,7 +107,7 @@ def test_same_scores_as_without_hooks(name):
     if isinstance(expected, Exception):
         if NEWEST:
             raise expected
-        pytest.skip(f"Quantus {versions.installed_version()} fails on any model: {expected!r}")
+        pytest.skip(f"Quantus {compat.installed_version()} fails on any model: {expected!r}")
     assert_same(evaluate(GradientEnabled(make(name)), toy_vit(hooked=True)), expected)
     frozen = toy_vit(hooked=True).requires_grad_(False)
     assert_same(evaluate(GradientEnabled(make(name), chunk_size=1), frozen), expected)
@@ -124,7 +124,7 @@ def test_non_sensitivity_in_steps():
 def test_which_metrics_need_the_wrapper(name):
     model = toy_vit(hooked=True)
     # SmoothMPRT predicts nothing itself; without Captum it explains with a method of ours, which leaves hooks out.
-    if name in WITHOUT_PREDICTION or (name == "SmoothMPRT" and not versions.installed("captum")):
+    if name in WITHOUT_PREDICTION or (name == "SmoothMPRT" and not compat.installed("captum")):
         evaluate(make(name), model)
         return
     with pytest.raises(RuntimeError, match=r"cannot register a hook|deepcopy protocol"):
@@ -166,7 +166,7 @@ def test_softmax_and_its_removal():
             except Exception as error:
                 if NEWEST:
                     raise
-                pytest.skip(f"Quantus {versions.installed_version()}: {type(error).__name__}: {error}")
+                pytest.skip(f"Quantus {compat.installed_version()}: {type(error).__name__}: {error}")
             hooked = toy_vit(hooked=True, last_softmax=last_softmax)
             hooked(torch.zeros(1, 3, 16, 16))  # Something of a graph is on it when the copy without softmax is made.
             assert_same(evaluate(GradientEnabled(make("FaithfulnessEstimate")), hooked, softmax=softmax), expected)

@@ -16,7 +16,7 @@ import torch
 
 import quantus_vit
 from quantus_vit import attribution
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 from .toy import toy_batch, toy_vit
 
@@ -35,18 +35,18 @@ def run(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 def test_tox_built_the_environment_it_is_named_after():
     for library in ("captum", "zennit"):
         wanted = EXPECTED in ("full", f"only-{library}") or EXPECTED.startswith("quantus-")
-        assert versions.installed(library) is wanted, library
+        assert compat.installed(library) is wanted, library
     if EXPECTED.startswith("quantus-"):
-        assert versions.installed_version() == EXPECTED.split("-")[1]
+        assert compat.installed_version() == EXPECTED.split("-")[1]
     else:
-        assert versions.installed_version() == versions.NEWEST_TESTED
+        assert compat.installed_version() == compat.NEWEST_TESTED
     for factor, version in {"py310": (3, 10), "py313": (3, 13)}.items():
         if factor in EXPECTED:
             assert sys.version_info[:2] == version
 
 
 def test_without_captum_and_zennit(plain, batch, explain):
-    if versions.installed("captum") or versions.installed("zennit"):
+    if compat.installed("captum") or compat.installed("zennit"):
         pytest.skip("Captum or zennit is installed")
     x, y, _ = batch
     assert explain(plain, x, y, method="TransformerLRP").shape == (3, 1, 16, 16)
@@ -62,7 +62,7 @@ def test_without_captum_and_zennit(plain, batch, explain):
 
 def test_explainers_are_captums_where_captum_is():
     explainer = attribution.TransformerLRP(toy_vit(hooked=False))
-    if versions.installed("captum"):
+    if compat.installed("captum"):
         captum_attr = importlib.import_module("captum.attr")
         assert isinstance(explainer, captum_attr.Attribution)
     maps = explainer.attribute(torch.as_tensor(toy_batch()[0]), target=1)

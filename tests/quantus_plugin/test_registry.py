@@ -11,7 +11,7 @@ import pytest
 import quantus
 
 import quantus_vit
-from quantus_vit.quantus_plugin import is_registered, methods, registry, versions
+from quantus_vit.quantus_plugin import compat, dispatcher, is_registered, registry
 
 from .conftest import InputTimesGradient
 
@@ -30,12 +30,12 @@ def state_of_quantus():
         for name, value in vars(constants()).items()
         if name.startswith("AVAILABLE") and isinstance(value, (list, set))
     }
-    explain = versions.explain_function()
+    explain = compat.explain_function()
     return modules, lists, explain.__module__, dict(vars(explain))
 
 
 def listed() -> set[str]:
-    return {name for names in versions.name_lists() for name in names}
+    return {name for names in compat.name_lists() for name in names}
 
 
 def test_the_built_in_names():
@@ -67,9 +67,9 @@ def test_unregister_leaves_quantus_as_it_was_and_register_comes_back():
 
 
 def test_both_are_idempotent(plain, batch, explain):
-    function = versions.explain_function().__globals__["get_explanation"]
+    function = compat.explain_function().__globals__["get_explanation"]
     quantus_vit.register()
-    assert versions.explain_function().__globals__["get_explanation"] is function
+    assert compat.explain_function().__globals__["get_explanation"] is function
     quantus_vit.unregister()
     quantus_vit.unregister()
     assert not is_registered()
@@ -80,7 +80,7 @@ def test_both_are_idempotent(plain, batch, explain):
 
 
 def test_someone_elses_patch_over_ours_survives(plain, batch, method, explain):
-    namespace = versions.explain_function().__globals__
+    namespace = compat.explain_function().__globals__
     ours = namespace["get_explanation"]
 
     def theirs(*args, **kwargs):
@@ -93,7 +93,7 @@ def test_someone_elses_patch_over_ours_survives(plain, batch, method, explain):
         quantus_vit.unregister()
         assert namespace["get_explanation"] is theirs
         assert method not in listed()
-        if versions.installed("captum"):
+        if compat.installed("captum"):
             with pytest.raises(KeyError):  # Handed on to Quantus, which does not know the name.
                 explain(plain, batch[0], batch[1], method=method)
         quantus_vit.register()
@@ -124,7 +124,7 @@ def test_clashes():
 
 
 def test_overwriting_a_method_of_quantus_and_giving_it_back(plain, batch, explain):
-    if not versions.installed("captum"):
+    if not compat.installed("captum"):
         pytest.skip("without Captum")
     x, y, _ = batch
     theirs = explain(plain, x, y, method="Saliency")
@@ -190,22 +190,22 @@ def test_registering_from_many_threads():
 
 
 def test_a_version_outside_the_tested_range_warns(monkeypatch):
-    monkeypatch.setattr(versions, "installed_version", lambda: "99.1.0rc2")
+    monkeypatch.setattr(compat, "installed_version", lambda: "99.1.0rc2")
     quantus_vit.unregister()
     with pytest.warns(UserWarning, match=r"Quantus 99\.1\.0rc2 has not been tested"):
-        methods.register_on_import()
+        dispatcher.register_on_import()
     assert is_registered()
 
 
 def test_a_tested_version_does_not_warn(recwarn):
-    methods.register_on_import()
+    dispatcher.register_on_import()
     assert not [warning for warning in recwarn if "quantus-vit" in str(warning.message)]
 
 
 def test_a_quantus_that_explains_otherwise_is_refused_with_words(monkeypatch):
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(versions, "explain_function", lambda: eval("lambda: None", {}))
+            patched.setattr(compat, "explain_function", lambda: eval("lambda: None", {}))
             with pytest.raises(ImportError, match="explains in a way"):
                 quantus_vit.register()
         assert not is_registered()
@@ -218,4 +218,4 @@ def test_a_quantus_that_explains_otherwise_is_refused_with_words(monkeypatch):
     ("version", "numbers"), [("0.6.0", (0, 6, 0)), ("0.7", (0, 7)), ("1.0rc1", (1, 0)), ("unknown", ())]
 )
 def test_release(version, numbers):
-    assert versions.release(version) == numbers
+    assert compat.release(version) == numbers

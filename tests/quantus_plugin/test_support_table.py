@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 from .metric_cases import SMALL
 from .test_gradients import scores_without_hooks
@@ -65,17 +65,17 @@ def test_the_stack_is_the_one_that_tox_installs(name):
 
 
 def test_the_tested_range_is_that_of_the_table():
-    found = [versions.release(row["Quantus"]) for row in table().values()]
-    assert min(found) == versions.release(versions.OLDEST_TESTED)
-    assert max(found) == versions.release(versions.NEWEST_TESTED)
+    found = [compat.release(row["Quantus"]) for row in table().values()]
+    assert min(found) == compat.release(compat.OLDEST_TESTED)
+    assert max(found) == compat.release(compat.NEWEST_TESTED)
 
 
 @pytest.mark.skipif(EXPECTED not in environments(), reason="not in one of the environments of the table")
 def test_the_row_of_this_environment():
     row = table()[EXPECTED]
-    assert row["Quantus"] == versions.installed_version()
-    assert ("Captum" in row["with"]) == versions.installed("captum")
-    assert ("zennit" in row["with"]) == versions.installed("zennit")
+    assert row["Quantus"] == compat.installed_version()
+    assert ("Captum" in row["with"]) == compat.installed("captum")
+    assert ("zennit" in row["with"]) == compat.installed("zennit")
     if row["Python"] != "any":
         assert row["Python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
 

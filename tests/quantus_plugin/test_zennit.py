@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from quantus_vit import attribution
-from quantus_vit.quantus_plugin import versions
+from quantus_vit.quantus_plugin import compat
 
 zennit_attribution = pytest.importorskip("zennit.attribution")
 pytestmark = pytest.mark.filterwarnings("ignore:Using quantus 'explain'")
@@ -70,7 +70,7 @@ def test_quantus_own_attributors_are_untouched(plain, batch, explain):
 def test_a_name_that_quantus_would_ignore(plain, batch, explain):
     x, y, _ = batch
     gradient = explain(plain, x, y, xai_lib="zennit", method="Gradient")
-    if versions.installed("captum"):
+    if compat.installed("captum"):
         with pytest.warns(UserWarning, match="ignores method='Saliency'"):
             maps = explain(plain, x, y, xai_lib="zennit", method="Saliency")
         np.testing.assert_array_equal(maps, gradient)

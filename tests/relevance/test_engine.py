@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from quantus_vit import AttentionRollout, AttnLRP, TransformerLRP, UnsupportedOperationError
-from quantus_vit.relevance import Composite, ConservationReport, attn_lrp, chefer, trace
+from quantus_vit.relevance import Composite, ConservationReport, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.rules import Epsilon, Rule, ZPlus
 
 D = torch.float64
@@ -57,7 +57,7 @@ def test_z_plus_conserves_relevance_on_linear_networks(hidden: list[int], seed: 
     """Wide layers: only a unit that no input agrees with would drop its relevance."""
     model = linear_network([48, *hidden, 3], seed, bias=True)
     x = torch.randn(2, 3, 4, 4, dtype=D)
-    traced = trace(model, x, chefer())
+    traced = trace(model, x, transformer_lrp())
     report = ConservationReport(2)
     (relevance,) = traced.relevance(torch.ones_like(traced.logits), report=report)
     assert relevance is not None
@@ -205,19 +205,19 @@ def test_a_rule_of_ones_own(vit: nn.Module) -> None:
             x = operation.x  # type: ignore[attr-defined]
             return (message.sum(-1, keepdim=True).expand(x.shape) / x.shape[-1],)
 
-    traced = trace(vit, images(), chefer().where("head", linear=Flat()))
+    traced = trace(vit, images(), transformer_lrp().where("head", linear=Flat()))
     report = ConservationReport(2)
     traced.relevance(torch.eye(4)[:2], report=report)
     head = report.entries[0]
-    assert head.site == "head"
+    assert head.module_name == "head"
     torch.testing.assert_close(head.leaving, torch.ones(2, dtype=D))
 
 
 def test_composites_refuse_nonsense() -> None:
     with pytest.raises(ValueError, match="unknown kind of operation 'lineal'"):
-        chefer().using(lineal=ZPlus())
+        transformer_lrp().using(lineal=ZPlus())
     with pytest.raises(TypeError, match="must be a Rule instance"):
-        chefer().using(linear=ZPlus)  # type: ignore[arg-type]
+        transformer_lrp().using(linear=ZPlus)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="conv_gamma must be 0 or more"):
         attn_lrp(conv_gamma=-1)
     with pytest.raises(ValueError, match="attention_rule"):
@@ -225,7 +225,7 @@ def test_composites_refuse_nonsense() -> None:
 
 
 def test_relevance_composites_need_a_rule_for_all_they_meet(vit: nn.Module) -> None:
-    rules = {kind: rule for kind, rule in chefer().rules.items() if kind != "activation"}
+    rules = {kind: rule for kind, rule in transformer_lrp().rules.items() if kind != "activation"}
     with pytest.raises(UnsupportedOperationError, match=r"no rule for 'activation'"):
         trace(vit, images(), Composite("relevance", rules))
 
@@ -245,7 +245,7 @@ def test_attn_lrp_conserves_what_biases_do_not_absorb(vit: nn.Module) -> None:
 
 
 def test_released_graphs_say_so(vit: nn.Module) -> None:
-    traced = trace(vit, images(), chefer(), start="attention")
+    traced = trace(vit, images(), transformer_lrp(), start="attention")
     traced.relevance(torch.ones(2, 4))
     with pytest.raises(RuntimeError, match="keep=True"):
         traced.gradient(torch.ones(2, 4))
@@ -268,7 +268,7 @@ def test_hooks_of_a_models_forward_are_left_out(vit: nn.Module) -> None:
 
 
 def test_conservation_report_as_data_and_as_a_plot(vit: nn.Module, tmp_path: Path) -> None:
-    traced = trace(vit, images(), chefer(), locate=True)
+    traced = trace(vit, images(), transformer_lrp(), locate=True)
     report = ConservationReport(2)
     traced.relevance(torch.eye(4)[:2], report=report)
     blocks, kinds = report.by_block(), report.by_kind()

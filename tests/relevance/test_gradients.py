@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantus_vit.relevance import chefer, trace
 from quantus_vit.relevance import operations as ops
-from quantus_vit.relevance.passes import Direction
+from quantus_vit.relevance import trace, transformer_lrp
+from quantus_vit.relevance.passes import PassState
 from quantus_vit.relevance.rules import Pass
 
 D = torch.float64
@@ -52,7 +52,7 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Any], ops.Operation], tuple[Tensor, .
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_finite_differences(name: str) -> None:
     build, inputs = OPERATIONS[name]
-    operation = build(Pass(), Direction("relevance"))
+    operation = build(Pass(), PassState("relevance"))
     assert torch.autograd.gradcheck(operation, [x.clone().requires_grad_() for x in inputs])
 
 
@@ -86,7 +86,7 @@ class Everything(nn.Module):
 def test_whole_model_has_the_gradient_of_autograd() -> None:
     model, x = Everything().double().eval(), randn(2, 3, 16, 16)
     seed = randn(2, 3)
-    traced = trace(model, x, chefer())
+    traced = trace(model, x, transformer_lrp())
     (found,) = traced.gradient(seed)
     leaf = x.clone().requires_grad_()
     logits = model(leaf)
@@ -100,4 +100,4 @@ def test_second_derivatives_are_refused() -> None:
     build, inputs = OPERATIONS["gelu"]
     x = inputs[0].clone().requires_grad_()
     with pytest.raises(RuntimeError, match="cannot be differentiated again"):
-        torch.autograd.grad(build(Pass(), Direction("relevance"))(x).sum(), x, create_graph=True)
+        torch.autograd.grad(build(Pass(), PassState("relevance"))(x).sum(), x, create_graph=True)

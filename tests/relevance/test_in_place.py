@@ -14,12 +14,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
-from quantus_vit.relevance import ConservationReport, attn_lrp, chefer, trace
-from quantus_vit.relevance.rules import Box
+from quantus_vit.relevance import ConservationReport, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance.rules import ZBox
 
 D = torch.float64
 WEIGHTS = torch.tensor([1.0, 3.0, 3.0, 1.0, 1.0, 1.0], dtype=D)
-RULES = pytest.mark.parametrize("rules", [chefer(), attn_lrp()], ids=["chefer", "attn_lrp"])
+RULES = pytest.mark.parametrize("rules", [transformer_lrp(), attn_lrp()], ids=["transformer_lrp", "attn_lrp"])
 PRODUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "layer_norm": lambda x: F.layer_norm(x, (6,)),
@@ -60,7 +60,7 @@ def relevance(model: nn.Module, rules: Any, gradients: bool = True) -> Tensor:
     traced = trace(model, x, rules, gradients=gradients)
     torch.testing.assert_close(traced.logits, model(x).detach())
     seed = torch.ones_like(traced.logits)
-    (message,) = traced.relevance(seed * traced.logits if rules.currency == "relevance" else seed)
+    (message,) = traced.relevance(seed * traced.logits if rules.message_kind == "relevance" else seed)
     assert message is not None
     return message
 
@@ -84,19 +84,19 @@ class ChangedSource(Net):
 
 
 def test_what_a_value_was_computed_from_may_change_afterwards() -> None:
-    wanted = relevance(Net(lambda x: x, lambda x: x * 1 * 2), chefer())
-    torch.testing.assert_close(relevance(ChangedSource(F.gelu, F.gelu), chefer()), wanted)
+    wanted = relevance(Net(lambda x: x, lambda x: x * 1 * 2), transformer_lrp())
+    torch.testing.assert_close(relevance(ChangedSource(F.gelu, F.gelu), transformer_lrp()), wanted)
 
 
 def test_data_of_traced_values_is_refused() -> None:
     with pytest.raises(UnsupportedOperationError, match="can be changed unseen"):
-        relevance(Net(F.gelu, lambda x: (x.data.mul_(3), x)[1]), chefer())
+        relevance(Net(F.gelu, lambda x: (x.data.mul_(3), x)[1]), transformer_lrp())
 
 
 @pytest.mark.parametrize("function", [torch.add, torch.mul])
 def test_out_is_refused_for_traced_values(function: Any) -> None:
     with pytest.raises(UnsupportedOperationError, match="given as out="):
-        relevance(Net(F.gelu, lambda x: function(x, 1.0, out=torch.empty(4, 6, dtype=D))), chefer())
+        relevance(Net(F.gelu, lambda x: function(x, 1.0, out=torch.empty(4, 6, dtype=D))), transformer_lrp())
 
 
 def test_out_is_filled_where_nothing_is_traced() -> None:
@@ -105,8 +105,8 @@ def test_out_is_filled_where_nothing_is_traced() -> None:
         torch.add(WEIGHTS, 1.0, out=factor)
         return x * (factor - 1)
 
-    wanted = relevance(Net(F.gelu, lambda x: x * WEIGHTS), chefer())
-    torch.testing.assert_close(relevance(Net(F.gelu, change), chefer()), wanted)
+    wanted = relevance(Net(F.gelu, lambda x: x * WEIGHTS), transformer_lrp())
+    torch.testing.assert_close(relevance(Net(F.gelu, change), transformer_lrp()), wanted)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_model_that_shifts_its_input_in_place_does_not_shift_the_callers(vit: 
 @RULES
 def test_rules_that_look_across_tokens_see_all_tokens(vit: nn.Module, rules: Any) -> None:
     """The few tokens above the last attention layer are singled out only for rules that treat each by itself."""
-    for composite in (rules, rules.using(linear=Box())):
+    for composite in (rules, rules.using(linear=ZBox())):
         traced = trace(vit, images(), composite, locate=True)
         seed = torch.ones_like(traced.logits)
         (found,) = traced.relevance(seed, keep=True)

@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
-from quantus_vit.relevance import attn_lrp, chefer, trace
+from quantus_vit.relevance import attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.passes import Attention
 from quantus_vit.relevance.segments import cuts
 
@@ -35,22 +35,22 @@ def seeds(logits: Tensor) -> list[Tensor]:
 
 
 def test_a_walk_gives_what_separate_passes_give(vit: nn.Module) -> None:
-    whole = trace(vit, images(), chefer(), start="attention")
+    whole = trace(vit, images(), transformer_lrp(), start="attention")
     wanted: list[list[tuple[Tensor, Tensor]]] = []
     for seed in seeds(whole.logits):
         whole.gradient(seed)
         whole.relevance(seed, keep=True)
         wanted.append([(layer.gradient, layer.relevance) for layer in whole.attentions])  # type: ignore[misc]
 
-    walked = trace(vit, images(), chefer(), start="attention")
+    walked = trace(vit, images(), transformer_lrp(), start="attention")
     found: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
-    def consume(number: int, layer: Attention) -> None:
+    def on_attention(number: int, layer: Attention) -> None:
         assert layer.gradient is not None
         assert layer.relevance is not None
         found[number, layer.index] = (layer.gradient, layer.relevance)
 
-    walked.walk(seeds(walked.logits), consume, gradients=True)
+    walked.walk(seeds(walked.logits), on_attention, gradients=True)
     assert len(found) == 2 * 3
     for (number, index), pair in found.items():
         torch.testing.assert_close(pair, wanted[number][index], rtol=1e-12, atol=1e-15)
@@ -59,7 +59,7 @@ def test_a_walk_gives_what_separate_passes_give(vit: nn.Module) -> None:
 
 
 def test_a_walk_to_the_input_gives_what_one_pass_gives(vit: nn.Module) -> None:
-    for composite in (chefer(), attn_lrp()):
+    for composite in (transformer_lrp(), attn_lrp()):
         walked = trace(vit, images(), composite)
         found = [message for (message,) in walked.walk(seeds(walked.logits))]
         whole = trace(vit, images(), composite)
@@ -117,8 +117,8 @@ def kept_bytes(traced: Any) -> int:
 
 def test_less_is_kept_than_for_a_report(vit: nn.Module) -> None:
     """A report needs every input and output; the methods' own passes compute some again, and skip what nobody reads."""
-    everything = kept_bytes(trace(vit, images(), chefer(), start="attention", locate=True))
-    assert kept_bytes(trace(vit, images(), chefer(), start="attention")) < 0.7 * everything
+    everything = kept_bytes(trace(vit, images(), transformer_lrp(), start="attention", locate=True))
+    assert kept_bytes(trace(vit, images(), transformer_lrp(), start="attention")) < 0.7 * everything
     both = kept_bytes(trace(vit, images(), attn_lrp()))
     assert kept_bytes(trace(vit, images(), attn_lrp(), gradients=False)) < both
 

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from quantus_vit.relevance import operations as ops
-from quantus_vit.relevance.passes import Direction
+from quantus_vit.relevance.passes import PassState
 from quantus_vit.relevance.rules import (
-    Constant,
+    DetachedNorm,
     Epsilon,
-    FrozenDeviation,
     Gamma,
+    GradientTimesInput,
+    NormalizedAdd,
     Pass,
     Rule,
-    Shares,
-    Taylor,
+    StopGradient,
     Uniform,
-    Values,
+    ValuesOnly,
     ZPlus,
 )
 
@@ -37,31 +37,31 @@ def tensors(*shapes: tuple[int, ...], seed: int = 0) -> list[Tensor]:
 
 
 def down(
-    currency: Any,
-    build: Callable[[Rule, Direction], ops.Operation],
+    message_kind: Any,
+    build: Callable[[Rule, PassState], ops.Operation],
     rule: Rule,
     inputs: list[Tensor],
     relevance: Tensor,
 ) -> list[Tensor]:
     """Relevances of the inputs, whatever the messages of the pass are."""
-    direction = Direction(currency)
-    operation = build(rule, direction)
+    state = PassState(message_kind)
+    operation = build(rule, state)
     leaves = [x.clone().requires_grad_() for x in inputs]
     output = operation(*leaves)
-    direction.relevance = True
-    message = relevance if currency == "relevance" else relevance / output.detach()
+    state.relevance = True
+    message = relevance if message_kind == "relevance" else relevance / output.detach()
     found = torch.autograd.grad(output, leaves, message, allow_unused=True)  # None: no relevance goes there
     found = [torch.zeros_like(x) if m is None else m for m, x in zip(found, inputs, strict=True)]
-    return [m if currency == "relevance" else m * x for m, x in zip(found, inputs, strict=True)]
+    return [m if message_kind == "relevance" else m * x for m, x in zip(found, inputs, strict=True)]
 
 
-def linear(weight: Tensor, bias: Tensor | None) -> Callable[[Rule, Direction], ops.Operation]:
-    return lambda rule, direction: ops.Linear(rule, direction, "", weight, bias)
+def linear(weight: Tensor, bias: Tensor | None) -> Callable[[Rule, PassState], ops.Operation]:
+    return lambda rule, state: ops.Linear(rule, state, "", weight, bias)
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
+@pytest.mark.parametrize("message_kind", CURRENCIES)
 @pytest.mark.parametrize("seed", range(3))
-def test_linear_rules(currency: str, seed: int) -> None:
+def test_linear_rules(message_kind: str, seed: int) -> None:
     x, weight, bias, relevance = tensors((2, 3, 5), (4, 5), (4,), (2, 3, 4), seed=seed)
     cases: list[tuple[Rule, Callable[..., Any]]] = [
         (ZPlus(), lambda x, r: brute_force.linear_z_plus(x, weight.numpy(), r)),
@@ -71,7 +71,7 @@ def test_linear_rules(currency: str, seed: int) -> None:
         (Gamma(20.0, 0.0), lambda x, r: brute_force.linear_gamma(x, weight.numpy(), bias.numpy(), r, 20.0)),
     ]
     for rule, reference in cases:
-        (found,) = down(currency, linear(weight, bias), rule, [x], relevance)
+        (found,) = down(message_kind, linear(weight, bias), rule, [x], relevance)
         wanted = [reference(x[n, t].numpy(), relevance[n, t].numpy()) for n in range(2) for t in range(3)]
         np.testing.assert_allclose(found.reshape(6, 5).numpy(), np.stack(wanted), rtol=1e-6, atol=1e-8)
 
@@ -87,13 +87,13 @@ def test_z_plus_on_few_tokens_equals_all_tokens() -> None:
         np.testing.assert_allclose(found[n, 0].numpy(), wanted, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
+@pytest.mark.parametrize("message_kind", CURRENCIES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_z_plus_in_half_precision_keeps_small_sums(currency: str, dtype: torch.dtype) -> None:
+def test_z_plus_in_half_precision_keeps_small_sums(message_kind: str, dtype: torch.dtype) -> None:
     """Few weights agree in sign with their inputs, so x W and |x| |W| nearly cancel each other in the sum."""
     x, weight, relevance = (t.to(dtype) for t in tensors((2, 3, 400), (4, 400), (2, 3, 4)))
     weight = torch.where((x[0, 0] * weight > 0) & (torch.arange(400) % 100 > 0), -weight, weight)
-    (found,) = down(currency, linear(weight, None), ZPlus(), [x], relevance)
+    (found,) = down(message_kind, linear(weight, None), ZPlus(), [x], relevance)
     wanted = brute_force.linear_z_plus(
         x[0, 0].double().numpy(), weight.double().numpy(), relevance[0, 0].double().numpy()
     )
@@ -108,46 +108,48 @@ def test_z_plus_drops_relevance_that_no_input_agrees_with() -> None:
     torch.testing.assert_close(found, torch.ones(1, 1))
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
-def test_product_rules(currency: str) -> None:
+@pytest.mark.parametrize("message_kind", CURRENCIES)
+def test_product_rules(message_kind: str) -> None:
     a, b, relevance = tensors((3, 4), (4, 5), (3, 5))
-    build = lambda rule, direction: ops.Product(rule, direction, "")  # noqa: E731
+    build = lambda rule, state: ops.Product(rule, state, "")  # noqa: E731
     wanted = brute_force.product_uniform(a.numpy(), b.numpy(), relevance.numpy())
-    for found, reference in zip(down(currency, build, Uniform(), [a, b], relevance), wanted, strict=True):
+    for found, reference in zip(down(message_kind, build, Uniform(), [a, b], relevance), wanted, strict=True):
         np.testing.assert_allclose(found.numpy(), reference, rtol=1e-9)
-    left, right = down(currency, build, Values(), [a, b], relevance)
+    left, right = down(message_kind, build, ValuesOnly(), [a, b], relevance)
     assert left.abs().max() == 0
     np.testing.assert_allclose(right.numpy(), 2 * wanted[1], rtol=1e-9)
 
 
 def test_sum_shares_are_per_sample() -> None:
     a, b, relevance = tensors((3, 4, 2), (3, 4, 2), (3, 4, 2))
-    build = lambda rule, direction: ops.Add(rule, direction, "", (False, False))  # noqa: E731
-    found = down("relevance", build, Shares(0.0), [a, b], relevance)
+    build = lambda rule, state: ops.Add(rule, state, "", (False, False))  # noqa: E731
+    found = down("relevance", build, NormalizedAdd(0.0), [a, b], relevance)
     for n in range(3):
         wanted = brute_force.add_shares(a[n].numpy(), b[n].numpy(), relevance[n].numpy())
         for part, reference in zip(found, wanted, strict=True):
             np.testing.assert_allclose(part[n].numpy(), reference, rtol=1e-9)
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
-def test_softmax_rules(currency: str) -> None:
+@pytest.mark.parametrize("message_kind", CURRENCIES)
+def test_softmax_rules(message_kind: str) -> None:
     x, relevance = tensors((2, 6), (2, 6))
     wanted = np.stack([brute_force.softmax_taylor(x[n].numpy(), relevance[n].numpy()) for n in range(2)])
 
-    (found,) = down(currency, lambda rule, direction: ops.Softmax(rule, direction, "", -1), Taylor(), [x], relevance)
+    (found,) = down(
+        message_kind, lambda rule, state: ops.Softmax(rule, state, "", -1), GradientTimesInput(), [x], relevance
+    )
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-9)
     (nothing,) = down(
-        currency, lambda rule, direction: ops.Softmax(rule, direction, "", -1), Constant(), [x], relevance
+        message_kind, lambda rule, state: ops.Softmax(rule, state, "", -1), StopGradient(), [x], relevance
     )
     assert nothing.abs().max() == 0
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
-def test_layer_norm_with_frozen_deviation(currency: str) -> None:
+@pytest.mark.parametrize("message_kind", CURRENCIES)
+def test_layer_norm_with_frozen_deviation(message_kind: str) -> None:
     x, weight, bias, relevance = tensors((3, 6), (6,), (6,), (3, 6))
-    build = lambda rule, direction: ops.LayerNorm(rule, direction, "", [6], weight, bias, 1e-5)  # noqa: E731
-    (found,) = down(currency, build, FrozenDeviation(), [x], relevance)
+    build = lambda rule, state: ops.LayerNorm(rule, state, "", [6], weight, bias, 1e-5)  # noqa: E731
+    (found,) = down(message_kind, build, DetachedNorm(), [x], relevance)
     wanted = [
         brute_force.layer_norm_frozen(x[n].numpy(), weight.numpy(), bias.numpy(), 1e-5, relevance[n].numpy())
         for n in range(3)
@@ -155,8 +157,8 @@ def test_layer_norm_with_frozen_deviation(currency: str) -> None:
     np.testing.assert_allclose(found.numpy(), np.stack(wanted), rtol=1e-9)
 
 
-@pytest.mark.parametrize("currency", CURRENCIES)
-def test_activations_pass_relevance_on(currency: str) -> None:
+@pytest.mark.parametrize("message_kind", CURRENCIES)
+def test_activations_pass_relevance_on(message_kind: str) -> None:
     x, relevance = tensors((3, 6), (3, 6))
-    (found,) = down(currency, lambda rule, direction: ops.Gelu(rule, direction, "", "none"), Pass(), [x], relevance)
+    (found,) = down(message_kind, lambda rule, state: ops.Gelu(rule, state, "", "none"), Pass(), [x], relevance)
     torch.testing.assert_close(found, relevance)

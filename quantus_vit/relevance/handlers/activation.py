@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @handles((F, "gelu"), (torch._C._nn, "gelu"))
 def gelu(mode: Interception, func: Any, input: Tensor, *, approximate: str = "none") -> Tensor:
-    input = mode.constant(input)
+    input = mode.detach_parameters(input)
     operation = mode.operation(ops.Gelu, approximate) if traced(input) else None
     return func(input, approximate=approximate) if operation is None else operation(input)  # type: ignore[no-any-return]
 
@@ -28,7 +28,7 @@ _BOUNDS = "clamp clamp_min clamp_max clip"  # guards against overflow, and activ
 
 @handles((F, _UNARY), (torch, "relu tanh sigmoid " + _BOUNDS), (Tensor, "relu tanh sigmoid " + _BOUNDS))
 def activation(mode: Interception, func: Any, input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
-    input = mode.constant(input)
+    input = mode.detach_parameters(input)
     if not traced(input):
         return mode.run(func, input, *args, **({"inplace": True} if inplace else {}), **kwargs)
     if inplace:

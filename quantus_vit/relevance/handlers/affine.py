@@ -22,7 +22,7 @@ def linear(mode: Interception, func: Any, input: Tensor, weight: Tensor, bias: T
 
 def affine_map(mode: Interception, cls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """X W^T + b for a traced x; a weight that is itself traced makes it a matrix product."""
-    x, w, b = mode.constant((x, weight, bias))
+    x, w, b = mode.detach_parameters((x, weight, bias))
     x, w, b = autocast((x, w, b))
     if traced(w, b):
         raise mode.unsupported(F.linear, (x, w), "with a weight that depends on the input has no relevance rule")
@@ -34,9 +34,9 @@ def affine_map(mode: Interception, cls: Any, x: Tensor, weight: Tensor, bias: Te
 def addmm(
     mode: Interception, func: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Any:
-    if beta != 1 or alpha != 1 or traced(mode.constant(input)) or traced(mode.constant(mat2)):
+    if beta != 1 or alpha != 1 or traced(mode.detach_parameters(input)) or traced(mode.detach_parameters(mat2)):
         return mode.run(func, input, mat1, mat2, beta=beta, alpha=alpha)
-    return affine_map(mode, ops.Linear, mat1, mode.constant(mat2).t(), input)
+    return affine_map(mode, ops.Linear, mat1, mode.detach_parameters(mat2).t(), input)
 
 
 @handles((F, "conv1d conv2d conv3d"), (torch, "conv1d conv2d conv3d"))
@@ -51,7 +51,7 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    x, w, b = autocast(mode.constant((input, weight, bias)))
+    x, w, b = autocast(mode.detach_parameters((input, weight, bias)))
     if not traced(x):
         return func(x, w, b, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     rank = w.dim() - 2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @handles((torch, "add"), (Tensor, "add __add__ __radd__"))
 def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
-    a, b = mode.constant((input, other))
+    a, b = mode.detach_parameters((input, other))
     if not traced(a, b):
         return func(a, b, alpha=alpha) if alpha != 1 else func(a, b)
     if alpha != 1:
@@ -33,21 +33,21 @@ def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1
 
 @handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__"))
 def subtract(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    if not traced(*mode.constant((input, other))):
+    if not traced(*mode.detach_parameters((input, other))):
         return mode.run(func, input, other, **({"alpha": alpha} if alpha != 1 else {}))
     return add(mode, torch.add, input, scale(mode, torch.mul, other, -1), alpha=alpha)
 
 
 @handles((torch, "rsub"), (Tensor, "__rsub__"))
 def reversed_subtract(mode: Interception, func: Any, input: Any, other: Any) -> Any:
-    if not traced(mode.constant(input)):
+    if not traced(mode.detach_parameters(input)):
         return mode.run(func, input, other)
     return add(mode, torch.add, scale(mode, torch.mul, input, -1), other)
 
 
 @handles((torch, "mul multiply"), (Tensor, "mul multiply __mul__ __rmul__"))
 def scale(mode: Interception, func: Any, input: Any, other: Any) -> Any:
-    a, b = mode.constant((input, other))
+    a, b = mode.detach_parameters((input, other))
     if not traced(a, b):
         return a * b
     if traced(a) and traced(b):
@@ -65,7 +65,7 @@ def negate(mode: Interception, func: Any, input: Tensor) -> Any:
 
 @handles((torch, "div divide true_divide"), (Tensor, "div divide true_divide __truediv__"))
 def divide(mode: Interception, func: Any, input: Any, other: Any, *, rounding_mode: Any = None) -> Any:
-    a, b = mode.constant((input, other))
+    a, b = mode.detach_parameters((input, other))
     if not traced(a, b):
         return func(a, b) if rounding_mode is None else func(a, b, rounding_mode=rounding_mode)
     if traced(b) or rounding_mode is not None:
@@ -80,7 +80,7 @@ _POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool
 
 @handles((torch, "mean sum avg_pool1d adaptive_avg_pool1d"), (Tensor, "mean sum"), (F, _POOLS))
 def pooling(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if not traced(mode.constant(input)):
+    if not traced(mode.detach_parameters(input)):
         return mode.run(func, input, *args, **kwargs)
     function: Any = lambda x: func(x, *args, **kwargs)  # noqa: E731
     operation = mode.operation(ops.Pooling, function)

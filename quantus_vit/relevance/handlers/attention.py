@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def softmax(
     mode: Interception, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
-    x = mode.constant(input)
+    x = mode.detach_parameters(input)
     if dtype is None and unused and isinstance(unused[-1], torch.dtype):
         dtype = unused[-1]
     if dtype is None and autocast_dtype(x) is not None:

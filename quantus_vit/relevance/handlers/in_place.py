@@ -25,7 +25,7 @@ def in_place(handler: Handler, name: str) -> Handler:
     """
 
     def handle(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not traced(*mode.constant((input, *args))):
+        if not traced(*mode.detach_parameters((input, *args))):
             return mode.run(func, input, *args, **kwargs)
         result = handler(mode, getattr(Tensor, name), input.clone(), *args, **kwargs)
         is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
@@ -51,7 +51,7 @@ for _handler, _names in (
 @handles((Tensor.data, "__get__"))
 def data(mode: Interception, func: Any, self: Tensor) -> Any:
     """What is written through ``.data`` goes unseen by autograd, so traced values do not hand it out."""
-    if traced(mode.constant(self)):
+    if traced(mode.detach_parameters(self)):
         raise mode.unsupported(func, (self,), "of a traced value can be changed unseen; .detach() cannot")
     return func(self)
 

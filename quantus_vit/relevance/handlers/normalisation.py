@@ -27,7 +27,7 @@ def layer_norm(
     *unused: Any,
     **kwargs: Any,
 ) -> Tensor:
-    x, w, b = mode.constant((input, weight, bias))
+    x, w, b = mode.detach_parameters((input, weight, bias))
     if autocast_dtype(x) is not None:
         x = x.float()
     shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
@@ -40,7 +40,7 @@ def layer_norm(
 def rms_norm(
     mode: Interception, func: Any, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None
 ) -> Any:
-    x, w = mode.constant((input, weight))
+    x, w = mode.detach_parameters((input, weight))
     dims = tuple(range(-len(normalized_shape), 0))
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def normalize(
     def frozen(message: Tensor, at: Tensor) -> Any:
         return message / torch.linalg.vector_norm(at, p, dim, keepdim=True).clamp_min(eps)
 
-    return normalisation(mode, lambda y: func(y, p, dim, eps), frozen, mode.constant(input), None)
+    return normalisation(mode, lambda y: func(y, p, dim, eps), frozen, mode.detach_parameters(input), None)
 
 
 @handles((F, "group_norm"), (torch, "group_norm"))
@@ -72,7 +72,7 @@ def group_norm(
     eps: float = 1e-5,
     *unused: Any,
 ) -> Any:
-    x, w, b = mode.constant((input, weight, bias))
+    x, w, b = mode.detach_parameters((input, weight, bias))
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
         grouped = at.reshape(at.shape[0], num_groups, -1)
@@ -97,7 +97,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    x, w, b = mode.constant((input, weight, bias))
+    x, w, b = mode.detach_parameters((input, weight, bias))
     if not traced(x):
         return func(x, running_mean, running_var, w, b, training, momentum, eps)
     if training or running_var is None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import operations as ops
-from ..rules import Taylor
+from ..rules import GradientTimesInput
 from .affine import affine_map
 from .arithmetic import add, scale
 from .table import autocast, handles, traced
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"))
 def matmul(mode: Interception, func: Any, input: Tensor, other: Tensor) -> Tensor:
     is_attention = mode.is_weights(input)
-    a, b = autocast(mode.constant((input, other)))
+    a, b = autocast(mode.detach_parameters((input, other)))
     record = mode.attention(a) if is_attention else None
     if not traced(a, b):
         return torch.matmul(a, b)
@@ -31,9 +31,9 @@ def matmul(mode: Interception, func: Any, input: Tensor, other: Tensor) -> Tenso
     if operation is None:
         if record is None:
             return torch.matmul(a, b)
-        operation = ops.Product(Taylor(), mode.direction, record.site)
+        operation = ops.Product(GradientTimesInput(), mode.state, record.module_name)
     if record is not None:
-        operation.record = lambda op, message: record.receive(op.direction, message, op.inputs[0])
+        operation.record = lambda op, message: record.receive(op.state, message, op.inputs[0])
     return operation(a, b)  # type: ignore[no-any-return]
 
 
@@ -54,7 +54,7 @@ def baddbmm(
 def einsum(mode: Interception, func: Any, equation: Any, *operands: Any) -> Any:
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    operands = tuple(mode.constant(list(operands)))
+    operands = tuple(mode.detach_parameters(list(operands)))
     if not traced(*operands):
         return func(equation, *operands)
     if len(operands) != 2 or not isinstance(equation, str):

@@ -2,7 +2,7 @@
 
 from .affine import Affine, Convolution, Linear, Projection
 from .base import Messages, Operation, Sources, divide, reduce_to
-from .given import Activation, Gelu, Given, Pooling
+from .function import Activation, FunctionOperation, Gelu, Pooling
 from .normalisation import LayerNorm, Normalisation, Softmax
 from .products import Contraction, Gate, Product
 from .sums import Add, Scale
@@ -13,9 +13,9 @@ __all__ = [
     "Affine",
     "Contraction",
     "Convolution",
+    "FunctionOperation",
     "Gate",
     "Gelu",
-    "Given",
     "LayerNorm",
     "Linear",
     "Messages",

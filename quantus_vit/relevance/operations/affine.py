@@ -12,7 +12,7 @@ from torch import Tensor
 from .base import Messages, Operation
 
 if TYPE_CHECKING:
-    from ..passes import Direction
+    from ..passes import PassState
     from ..rules import Rule
 
 
@@ -24,8 +24,8 @@ class Affine(Operation):
 
     gradient_reads = frozenset()
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(rule, direction, site)
+    def __init__(self, rule: Rule, state: PassState, module_name: str, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__(rule, state, module_name)
         self.weight = weight
         self.bias = bias
 
@@ -43,7 +43,7 @@ class Affine(Operation):
     @cached_property
     def absolute_weight(self) -> Tensor:
         """|W|, made anew for each backward through this call, so that no second copy of the model is held."""
-        return self.remembered("absolute_weight", self.weight.abs)
+        return self.cached("absolute_weight", self.weight.abs)
 
     def bias_over(self, output: Tensor) -> Tensor | None:
         """The bias, shaped to be broadcast over the output."""
@@ -56,7 +56,7 @@ class Affine(Operation):
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def pull(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
+    def vjp(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
         """The transposed map W^T (or that of another weight of the same shape)."""
         raise NotImplementedError
 
@@ -64,15 +64,15 @@ class Affine(Operation):
         return self.apply_weight(inputs[0], self.weight, self.bias)
 
     def gradient(self, message: Tensor) -> Messages:
-        return (self.pull(message),)
+        return (self.vjp(message),)
 
     def absolute_output(self) -> Tensor:
         """|x| |W|, shape of the output."""
-        return self.remembered("absolute_output", lambda: self.apply_weight(self.absolute_x, self.absolute_weight))
+        return self.cached("absolute_output", lambda: self.apply_weight(self.absolute_x, self.absolute_weight))
 
     def agreeing_output(self) -> Tensor:
         """2 (x+ W+ + x- W-) = x W + |x| |W|; 0 where it is no more than rounding of its two parts."""
-        return self.remembered("agreeing_output", self._agreeing_output)
+        return self.cached("agreeing_output", self._agreeing_output)
 
     def _agreeing_output(self) -> Tensor:
         minus_bias = None if self.bias is None else -self.bias
@@ -82,7 +82,7 @@ class Affine(Operation):
 
     def pull_absolute(self, message: Tensor) -> Tensor:
         """|W|^T applied to a message."""
-        return self.pull(message, self.absolute_weight)
+        return self.vjp(message, self.absolute_weight)
 
 
 class Linear(Affine):
@@ -93,18 +93,18 @@ class Linear(Affine):
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
-    def pull(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
+    def vjp(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
         return message @ (self.weight if weight is None else weight)
 
     def propagate(self, message: Tensor) -> Messages:
         """As for every operation, on the tokens alone that carry a message: above the last attention few do."""
-        direction = self.direction
-        by_token = not direction.relevance or self.rule.by_token
-        if message.dim() > 2 and direction.sparse and by_token and direction.report is None:
+        state = self.state
+        by_token = not state.relevance or self.rule.by_token
+        if message.dim() > 2 and state.sparse and by_token and state.report is None:
             tokens = message.flatten(0, -2)
             used = tokens.any(-1).nonzero()[:, 0]
-            direction.sparse = 4 * len(used) < len(tokens)
-            if direction.sparse:
+            state.sparse = 4 * len(used) < len(tokens)
+            if state.sparse:
                 return (self._propagate_tokens(tokens, used),)
         return super().propagate(message)
 
@@ -122,7 +122,7 @@ class _Part(Linear):
     """A linear call on some of its tokens."""
 
     def __init__(self, whole: Linear, used: Tensor) -> None:
-        super().__init__(whole.rule, whole.direction, whole.site, whole.weight, whole.bias)
+        super().__init__(whole.rule, whole.state, whole.module_name, whole.weight, whole.bias)
         self._whole, self._used = whole, used
         self.needs, self.shapes = whole.needs, (torch.Size((len(used), whole.shapes[0][-1])),)
 
@@ -154,13 +154,13 @@ class Convolution(Affine):
     def __init__(
         self,
         rule: Rule,
-        direction: Direction,
-        site: str,
+        state: PassState,
+        module_name: str,
         weight: Tensor,
         bias: Tensor | None,
         geometry: tuple[Any, ...],
     ) -> None:
-        super().__init__(rule, direction, site, weight, bias)
+        super().__init__(rule, state, module_name, weight, bias)
         self.geometry = geometry  # stride, padding, dilation, transposed, output_padding, groups
 
     def bias_over(self, output: Tensor) -> Tensor | None:
@@ -169,7 +169,7 @@ class Convolution(Affine):
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.ops.aten.convolution(x, weight, bias, *self.geometry)  # type: ignore[no-any-return]
 
-    def pull(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
+    def vjp(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
         weight = self.weight if weight is None else weight
         backward = torch.ops.aten.convolution_backward
         result = backward(message, self.x, weight, None, *self.geometry, [True, False, False])

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..passes import Direction
+    from ..passes import PassState
     from ..rules import Rule
 
 Messages = tuple["Tensor | None", ...]
@@ -48,10 +48,10 @@ class Operation:
     needs: tuple[bool, ...]
     _kept_inputs: tuple[Tensor, ...]
 
-    def __init__(self, rule: Rule, direction: Direction, site: str) -> None:
+    def __init__(self, rule: Rule, state: PassState, module_name: str) -> None:
         self.rule = rule
-        self.direction = direction
-        self.site = site
+        self.state = state
+        self.module_name = module_name
         self.memory: dict[str, Any] = {}  # shared by the copies that backward passes make
         self.shapes: tuple[torch.Size, ...] = ()
         self.extras: tuple[Tensor, ...] = ()  # what a subclass keeps beside inputs and output, in a backward pass
@@ -60,14 +60,14 @@ class Operation:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Run the call and record it in autograd's graph."""
-        direction = self.direction
-        if self.kind == "softmax" and self.rule.stops and not direction.gradients and not direction.keep_inputs:
+        state = self.state
+        if self.kind == "softmax" and self.rule.stops and not state.gradients and not state.keep_inputs:
             return self.function(*[x.detach() for x in inputs])
         self.shapes = tuple(x.shape for x in inputs)
-        sources = [direction.sources.of(x) for x in inputs]
+        sources = [state.sources.of(x) for x in inputs]
         output = cast(Tensor, _Node.apply(self, sources, *inputs))
-        if self.recomputable and len(inputs) == 1 and not direction.keep_inputs:
-            direction.sources.add(output, Source(self, inputs[0], inputs[0]._version))
+        if self.recomputable and len(inputs) == 1 and not state.keep_inputs:
+            state.sources.add(output, Source(self, inputs[0], inputs[0]._version))
         return output
 
     # What a subclass defines -----------------------------------------------------------------------------------------
@@ -94,16 +94,16 @@ class Operation:
     def reads(self) -> frozenset[str]:
         """Which of "inputs" and "output" the passes to come look at."""
         key = (type(self), id(self.rule))
-        found = self.direction.reads.get(key)
+        found = self.state.reads.get(key)
         if found is None:
-            found = self.direction.reads[key] = self._find_reads()
+            found = self.state.reads[key] = self._find_reads()
         return found
 
     def _find_reads(self) -> frozenset[str]:
-        direction = self.direction
-        if direction.keep_inputs:
+        state = self.state
+        if state.keep_inputs:
             return BOTH
-        reads = self.rule.reads(direction.currency) | ({"gradient"} if direction.gradients else set())
+        reads = self.rule.reads(state.message_kind) | ({"gradient"} if state.gradients else set())
         found = reads & BOTH
         if "gradient" in reads:
             found |= self.gradient_reads
@@ -123,7 +123,7 @@ class Operation:
             kept += (output,)
         return kept
 
-    def recalled(self, kept: tuple[Tensor, ...], needs: tuple[bool, ...]) -> Operation:
+    def restored(self, kept: tuple[Tensor, ...], needs: tuple[bool, ...]) -> Operation:
         """A copy for one backward pass, with what :meth:`keep` kept."""
         found = object.__new__(type(self))  # copy.copy is slow
         found.__dict__.update(self.__dict__)
@@ -148,23 +148,21 @@ class Operation:
                 f"{self.rule} does not say in reads() that it looks at the inputs, so they were not kept"
             )
         pairs = enumerate(zip(self._kept_inputs, self._makers, strict=True))
-        return tuple(
-            x if maker is None else self.remembered(f"input {i}", maker.function, x) for i, (x, maker) in pairs
-        )
+        return tuple(x if maker is None else self.cached(f"input {i}", maker.function, x) for i, (x, maker) in pairs)
 
     @cached_property
     def output(self) -> Tensor:
         """The call's output."""
         if not self.recomputable:
             raise RuntimeError(f"{self.rule} does not say in reads() that it looks at the output, so it was not kept")
-        return self.remembered("output", self.function, *self.inputs)
+        return self.cached("output", self.function, *self.inputs)
 
-    def remembered(self, key: str, compute: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    def cached(self, key: str, compute: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
         """What depends on the forward alone is kept while further targets follow."""
         found: Tensor | None = self.memory.get(key)
         if found is None:
             found = compute(*arguments)
-            if self.direction.keep:
+            if self.state.keep:
                 self.memory[key] = found
         return found
 
@@ -173,7 +171,7 @@ class Operation:
     @property
     def carries_relevance(self) -> bool:
         """Whether messages are relevances R; otherwise they are multipliers R / activation."""
-        return self.direction.currency == "relevance"
+        return self.state.message_kind == "relevance"
 
     def ratio(self, message: Tensor, denominator: Tensor, stabilizer: float = 0.0) -> Tensor:
         """Relevance of the output over ``denominator``; 0 where the denominator is 0 (then nothing was passed up).
@@ -191,7 +189,7 @@ class Operation:
             return relevance / denominator
         return divide(relevance, denominator)
 
-    def hand_down(self, index: int, signed: Tensor, absolute: Tensor | None = None) -> Tensor:
+    def to_input_message(self, index: int, signed: Tensor, absolute: Tensor | None = None) -> Tensor:
         """Message for input x = ``inputs[index]`` whose relevance is ``x * signed + |x| * absolute``.
 
         Overwrites ``signed``. Multipliers without an absolute part need no x.
@@ -207,11 +205,11 @@ class Operation:
         return self.inputs[index].abs()
 
     def propagate(self, message: Tensor) -> Messages:
-        if not self.direction.relevance:
+        if not self.state.relevance:
             return self.gradient(message)
         messages = self.rule.propagate(self, message)
-        if self.direction.report is not None:
-            self.direction.report.record(self, message, messages)
+        if self.state.report is not None:
+            self.state.report.record(self, message, messages)
         return messages
 
 
@@ -260,7 +258,7 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, message: Tensor) -> Any:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError("a trace's messages cannot be differentiated again")
-        operation = ctx.operation.recalled(ctx.saved_tensors, ctx.needs_input_grad[2:])
+        operation = ctx.operation.restored(ctx.saved_tensors, ctx.needs_input_grad[2:])
         return (None, None, *operation.propagate(message))
 
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from .base import Messages, Operation
-from .given import Given
+from .function import FunctionOperation
 
 if TYPE_CHECKING:
-    from ..passes import Direction
+    from ..passes import PassState
     from ..rules import Rule
 
 
-class Normalisation(Given):
+class Normalisation(FunctionOperation):
     """Layer, group, batch (in evaluation), root-mean-square or L2 normalisation, affine part included.
 
     ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant.
@@ -27,12 +27,12 @@ class Normalisation(Given):
     def __init__(
         self,
         rule: Rule,
-        direction: Direction,
-        site: str,
+        state: PassState,
+        module_name: str,
         function: Callable[[Tensor], Tensor],
         frozen: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        super().__init__(rule, direction, site, function)
+        super().__init__(rule, state, module_name, function)
         self._frozen = frozen
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
@@ -50,14 +50,14 @@ class LayerNorm(Operation):
     def __init__(
         self,
         rule: Rule,
-        direction: Direction,
-        site: str,
+        state: PassState,
+        module_name: str,
         shape: list[int],
         weight: Tensor | None,
         bias: Tensor | None,
         eps: float,
     ) -> None:
-        super().__init__(rule, direction, site)
+        super().__init__(rule, state, module_name)
         self.shape, self.weight, self.bias, self.eps = shape, weight, bias, eps
 
     def function(self, *inputs: Tensor) -> Tensor:
@@ -87,8 +87,8 @@ class Softmax(Operation):
     kind = "softmax"
     gradient_reads = frozenset({"output"})
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, dim: int) -> None:
-        super().__init__(rule, direction, site)
+    def __init__(self, rule: Rule, state: PassState, module_name: str, dim: int) -> None:
+        super().__init__(rule, state, module_name)
         self.dim = dim
 
     def function(self, *inputs: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Messages, Operation, reduce_to
-from .given import Given
+from .function import FunctionOperation
 
 
 class Product(Operation):
@@ -25,7 +25,7 @@ class Product(Operation):
     def function(self, *inputs: Tensor) -> Tensor:
         return torch.matmul(inputs[0], inputs[1])
 
-    def pull(self, message: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def vjp(self, message: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """(message b^T, a^T message), in the inputs' shapes."""
         a, b = self.inputs
         left = reduce_to(message @ b.mT, a.shape) if self.needs[0] else None
@@ -33,7 +33,7 @@ class Product(Operation):
         return left, right
 
     def gradient(self, message: Tensor) -> Messages:
-        return self.pull(message)
+        return self.vjp(message)
 
     def propagate(self, message: Tensor) -> Messages:
         messages = super().propagate(message)
@@ -42,12 +42,12 @@ class Product(Operation):
         return messages
 
 
-class Contraction(Given):
+class Contraction(FunctionOperation):
     """A product of two activations that is linear in each, other than ``matmul`` (einsum)."""
 
     kind = "matmul"
 
-    def pull(self, message: Tensor) -> Messages:
+    def vjp(self, message: Tensor) -> Messages:
         return self.gradient(message)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from .base import Messages, Operation, reduce_to
 
 if TYPE_CHECKING:
-    from ..passes import Direction
+    from ..passes import PassState
     from ..rules import Rule
 
 
@@ -22,8 +22,8 @@ class Add(Operation):
     kind = "add"
     gradient_reads = frozenset()
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, shared: tuple[bool, bool]) -> None:
-        super().__init__(rule, direction, site)
+    def __init__(self, rule: Rule, state: PassState, module_name: str, shared: tuple[bool, bool]) -> None:
+        super().__init__(rule, state, module_name)
         self.shared = shared
 
     def function(self, *inputs: Tensor) -> Tensor:
@@ -42,8 +42,8 @@ class Scale(Operation):
     gradient_reads = frozenset()
     recomputable = True
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, factor: Tensor | float) -> None:
-        super().__init__(rule, direction, site)
+    def __init__(self, rule: Rule, state: PassState, module_name: str, factor: Tensor | float) -> None:
+        super().__init__(rule, state, module_name)
         self.factor = factor
 
     def function(self, *inputs: Tensor) -> Tensor:

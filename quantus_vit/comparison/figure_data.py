@@ -21,7 +21,7 @@ from .protocol import Protocol
 from .runner import XrayDataset
 from .sampling import Selection
 
-__all__ = ["LIME", "gather_map_rows", "gather_samples", "pictured_method"]
+__all__ = ["LIME", "figure4_method", "gather_map_rows", "gather_samples"]
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +38,7 @@ def to_gray(image: torch.Tensor) -> Array:
     return np.asarray(np.clip(gray, 0.0, 1.0))
 
 
-def pictured_method(methods: Sequence[str]) -> str | None:
+def figure4_method(methods: Sequence[str]) -> str | None:
     """Method whose maps figure 4 shows for each class: the first that is neither LIME nor random."""
     return next((method for method in methods if method not in (LIME, RANDOM)), None)
 
@@ -78,7 +78,7 @@ def gather_map_rows(
         In label order. LIME's regions are there where LimeCXR is one of the methods; all classes and numbers of
         superpixels come from one neighbourhood.
     """
-    method = pictured_method(protocol.methods)
+    method = figure4_method(protocol.methods)
     if method is None:
         return []
     store = MapStore(folder / "maps")

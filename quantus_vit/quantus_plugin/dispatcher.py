@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from . import explainers, versions
+from . import adapter, compat
 from .registry import REGISTRY, discover
 
 _PATCHED = "get_explanation"
@@ -42,15 +42,15 @@ class Dispatcher:
     def __call__(self, model: Any, inputs: Any, targets: Any, **kwargs: Any) -> Any:
         """Explain, with the arguments of ``quantus.explain``."""
         method = kwargs.get("method")
-        on_zennit_route = versions.installed("zennit") and (
-            not versions.installed("captum") or kwargs.get("xai_lib") == "zennit"
+        on_zennit_route = compat.installed("zennit") and (
+            not compat.installed("captum") or kwargs.get("xai_lib") == "zennit"
         )
         # With an attributor, that is the method; evaluate() adds 'method' with whatever key the user chose.
         attributor_decides = on_zennit_route and "attributor" in kwargs
         if not self._active or attributor_decides:
             return self.original(model, inputs, targets, **kwargs)
         if isinstance(method, str) and method in REGISTRY.names():
-            return explainers.explain(method, REGISTRY.resolve(method), model, inputs, targets, kwargs)
+            return adapter.explain(method, REGISTRY.resolve(method), model, inputs, targets, kwargs)
         if isinstance(model, nn.Module):
             _refuse_what_quantus_would_ignore(method, on_zennit_route)
         return self.original(model, inputs, targets, **kwargs)
@@ -65,7 +65,7 @@ class Dispatcher:
             # With neither library 'explain' gives up before it dispatches; we say the same for Quantus' own methods.
             self._undo.append(functools.partial(namespace.__setitem__, "__EXTRAS__", namespace["__EXTRAS__"]))
             namespace["__EXTRAS__"] = True
-        quantus: Any = versions.import_quantus()
+        quantus: Any = compat.import_quantus()
         if not hasattr(quantus, "explain"):
             quantus.explain = explain
             self._undo.append(functools.partial(delattr, quantus, "explain"))
@@ -89,7 +89,7 @@ class Dispatcher:
             return
         wanted = REGISTRY.names()
         self._drop(REGISTRY.added_to_quantus - set(wanted))
-        for names in versions.name_lists():
+        for names in compat.name_lists():
             for name in wanted:
                 if name not in names:
                     REGISTRY.added_to_quantus.add(name)
@@ -99,7 +99,7 @@ class Dispatcher:
                         names.append(name)
 
     def _drop(self, unwanted: set[str]) -> None:
-        for names in versions.name_lists():
+        for names in compat.name_lists():
             for name in unwanted & set(names):
                 names.remove(name)
         REGISTRY.added_to_quantus = REGISTRY.added_to_quantus - unwanted
@@ -112,7 +112,7 @@ class Dispatcher:
 
 def _refuse_what_quantus_would_ignore(method: Any, on_zennit_route: bool) -> None:
     ours = ", ".join(REGISTRY.names())
-    if not versions.installed("captum") and not versions.installed("zennit"):
+    if not compat.installed("captum") and not compat.installed("zennit"):
         raise ImportError(
             f"Without Captum or zennit only quantus-vit's own methods can be used ({ours}), not {method!r}. "
             "Install one of them: 'pip install captum'."
@@ -123,7 +123,7 @@ def _refuse_what_quantus_would_ignore(method: Any, on_zennit_route: bool) -> Non
         f"Quantus ignores method={method!r} on the zennit route and returns the plain gradient. Pass an 'attributor', "
         f"or one of quantus-vit's methods ({ours}), or use Captum for the methods of Quantus."
     )
-    if not versions.installed("captum"):
+    if not compat.installed("captum"):
         raise ValueError(message)
     warnings.warn(message, stacklevel=4)
 
@@ -156,7 +156,7 @@ def register() -> None:
         Quantus cannot be imported, or has no place for methods any more; the message says what would help.
     """
     with _plugin.lock:
-        explain = versions.explain_function()
+        explain = compat.explain_function()
         if _plugin.dispatcher is not None:
             if _plugin.dispatcher.explain is explain:
                 return
@@ -164,8 +164,8 @@ def register() -> None:
         original = explain.__globals__.get(_PATCHED)
         if original is None:
             raise ImportError(
-                f"Quantus {versions.installed_version()} explains in a way that quantus-vit does not know; "
-                f"install quantus=={versions.NEWEST_TESTED}, or use the classes of quantus_vit directly."
+                f"Quantus {compat.installed_version()} explains in a way that quantus-vit does not know; "
+                f"install quantus=={compat.NEWEST_TESTED}, or use the classes of quantus_vit directly."
             )
         discover()
         _plugin.dispatcher = Dispatcher(explain, original)
@@ -189,7 +189,7 @@ def register_on_import() -> None:
     """Register, but warn instead of failing: the explainers are usable without Quantus."""
     try:
         register()
-        warning = versions.untested_warning()
+        warning = compat.untested_warning()
     except ImportError as error:
         warning = f"The methods of quantus-vit are not registered with Quantus. {error}"
     if warning is not None:
@@ -199,5 +199,5 @@ def register_on_import() -> None:
 def __getattr__(name: str) -> Any:
     # Where pickle finds 'quantus.explain' again: importing this module has registered the methods.
     if name == "explain":
-        return versions.explain_function()
+        return compat.explain_function()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

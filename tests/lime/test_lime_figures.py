@@ -8,7 +8,7 @@ from lime.lime_image import ImageExplanation
 from matplotlib.figure import Figure
 
 from quantus_vit.lime import dense_map, explanation_figure, outline_picture, overlay_picture, top_segments
-from quantus_vit.lime.pictures import AGAINST, FOR, SIGNED
+from quantus_vit.lime.figures import AGAINST, FOR, SIGNED
 
 WEIGHTS = [(5, 0.9), (2, -0.8), (7, 0.4), (0, -0.2), (3, 0.1), (1, 0.0)]
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import versions
+from . import compat
 
 # What Quantus reads for all methods, and what it reads for one of them and ignores for the others.
 _CONVENTIONS = frozenset(
@@ -94,7 +94,7 @@ def _as_batch(inputs: Any, model: nn.Module, options: Mapping[str, Any]) -> tupl
     channel_first = options.get("channel_first")
     if channel_first is None:
         # Quantus looks at the shape alone, and at its last axes only.
-        channel_first = batch.ndim != 4 or versions.helpers().infer_channel_first(np.broadcast_to(0.0, batch.shape))
+        channel_first = batch.ndim != 4 or compat.helpers().infer_channel_first(np.broadcast_to(0.0, batch.shape))
     return (batch if channel_first else torch.movedim(batch, -1, 1)), bool(channel_first)
 
 
@@ -109,9 +109,9 @@ def _axes_to_sum(options: Mapping[str, Any], dimensions: int) -> tuple[int, ...]
 
 
 def _with_softmax(model: nn.Module, softmax: Any, channel_first: bool) -> nn.Module:
-    if softmax is None or not versions.removes_softmax():
+    if softmax is None or not compat.removes_softmax():
         return model
-    wrapped = versions.helpers().get_wrapped_model(model, softmax=softmax, channel_first=channel_first)
+    wrapped = compat.helpers().get_wrapped_model(model, softmax=softmax, channel_first=channel_first)
     adjusted: nn.Module = wrapped.get_softmax_arg_model()
     return adjusted
 

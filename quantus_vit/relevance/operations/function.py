@@ -12,22 +12,22 @@ from torch import Tensor
 from .base import Messages, Operation
 
 if TYPE_CHECKING:
-    from ..passes import Direction
+    from ..passes import PassState
     from ..rules import Rule
 
 
-class Given(Operation):
+class FunctionOperation(Operation):
     """Common to operations whose function comes with the call, options bound; their gradient is autograd's."""
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, function: Callable[..., Tensor]) -> None:
-        super().__init__(rule, direction, site)
+    def __init__(self, rule: Rule, state: PassState, module_name: str, function: Callable[..., Tensor]) -> None:
+        super().__init__(rule, state, module_name)
         self._function = function
 
     def function(self, *inputs: Tensor) -> Tensor:
         return self._function(*inputs)
 
 
-class Activation(Given):
+class Activation(FunctionOperation):
     """An elementwise non-linearity of one input."""
 
     kind = "activation"
@@ -38,15 +38,15 @@ class Gelu(Activation):
 
     recomputable = True
 
-    def __init__(self, rule: Rule, direction: Direction, site: str, approximate: str) -> None:
-        super().__init__(rule, direction, site, lambda x: F.gelu(x, approximate=approximate))
+    def __init__(self, rule: Rule, state: PassState, module_name: str, approximate: str) -> None:
+        super().__init__(rule, state, module_name, lambda x: F.gelu(x, approximate=approximate))
         self.approximate = approximate
 
     def gradient(self, message: Tensor) -> Messages:
         return (torch.ops.aten.gelu_backward(message, self.inputs[0], approximate=self.approximate),)
 
 
-class Pooling(Given):
+class Pooling(FunctionOperation):
     """A linear map without parameters: mean, sum, average pooling, interpolation."""
 
     kind = "pooling"
