@@ -37,7 +37,7 @@ def test_names_come_in_order_with_those_of_others_last(monkeypatch):
 
 
 def test_an_unknown_name_is_told_with_the_known_ones(monkeypatch):
-    with pytest.raises(ValueError, match="unknown fruit 'aple'; did you mean 'apple'. there are: apple, pear"):
+    with pytest.raises(ValueError, match=r"unknown fruit 'aple'; did you mean 'apple'. there are: apple, pear"):
         table(monkeypatch)["aple"]
     with pytest.raises(ValueError, match="unknown fruit 'xyz'; there are: apple, pear"):
         table(monkeypatch).remove("xyz")
@@ -64,7 +64,7 @@ def test_a_broken_package_breaks_its_own_name_alone(monkeypatch):
     assert fruits["apple"].name == "apple"
     with pytest.raises(ImportError, match="the fruit 'fig' comes from 'no_such_package:FIG', which cannot be imported"):
         fruits["fig"]
-    with pytest.raises(TypeError, match="must be a Fruit; .*:STONE' is of the class int"):
+    with pytest.raises(TypeError, match=r"must be a Fruit; .*:STONE' is of the class int"):
         fruits["stone"]
     with pytest.warns(UserWarning, match="cannot be imported|must be a Fruit"):
         assert [fruit.name for fruit in fruits] == ["apple", "pear"]
