@@ -1,22 +1,25 @@
 """Layer-wise relevance propagation for Vision Transformers, for Quantus and Captum.
 
-Importing the package registers its methods with Quantus, see :func:`register`.
+With both imported, in whatever order, the methods of this package are names in ``quantus.explain``, see
+:func:`register`. Importing this package alone is cheap: its parts, torch and Quantus with them, are imported when one
+of its names is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from .errors import UnsupportedOperationError
-from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
-from .quantus_plugin.dispatcher import register_on_import as _register_on_import
-from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
+from .import_hook import AfterImport as _AfterImport
 
 if TYPE_CHECKING:
     from . import data
+    from .attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
     from .lime import LimeCXR
+    from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
+    from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
 
 __all__ = [
     "AttentionRollout",
@@ -36,18 +39,45 @@ __all__ = [
     "unregister_method",
 ]
 
+# Where each public name lives; a submodule stands for itself.
+_MODULES = {
+    "AttentionRollout": ".attribution",
+    "AttnLRP": ".attribution",
+    "GenericAttention": ".attribution",
+    "TransformerLRP": ".attribution",
+    "LimeCXR": ".lime",
+    "GradientEnabled": ".quantus_plugin.gradients",
+    "gradients_enabled": ".quantus_plugin.gradients",
+    "available_methods": ".quantus_plugin",
+    "register": ".quantus_plugin",
+    "register_method": ".quantus_plugin",
+    "unregister": ".quantus_plugin",
+    "unregister_method": ".quantus_plugin",
+    "data": ".data",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Parts with dependencies of their own are imported when they are first asked for."""
-    if name == "LimeCXR":
-        from .lime import LimeCXR
+    """Import a public name when it is first asked for."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module_name = _MODULES[name]
+    if module_name.startswith(".quantus_plugin"):
+        _when_quantus_is_imported.fire()  # the names of other packages' methods are known once this has run
+    module = importlib.import_module(module_name, __name__)
+    value = module if module_name == f".{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
 
-        return LimeCXR
-    if name == "data":
-        import importlib
 
-        return importlib.import_module(".data", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
-_register_on_import()
+def _register_on_import() -> None:
+    from .quantus_plugin.dispatcher import register_on_import
+
+    register_on_import()
+
+
+_when_quantus_is_imported = _AfterImport("quantus", _register_on_import)

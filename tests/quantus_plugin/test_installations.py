@@ -74,6 +74,7 @@ import warnings
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     import quantus_vit
+    quantus_vit.available_methods()
 message = " ".join(str(warning.message) for warning in caught if "quantus-vit" in str(warning.message))
 assert "not registered with Quantus" in message, message
 assert {expected!r} in message, message

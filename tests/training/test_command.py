@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from quantus_vit.cli import main
+from quantus_vit.cli.train import parse_model_kwargs
 from quantus_vit.training import load_checkpoint
-from quantus_vit.training.command import parse_model_kwargs
 
 TINY = ["--model", "vit_tiny_patch16_224", "--model-kwargs", "depth=2", "embed_dim=32", "num_heads=2"]
 QUICK = [*TINY, "--image-size", "32", "--epochs", "1", "--batch-size", "6", "--device", "cpu", "--workers", "0"]

@@ -1,4 +1,4 @@
-"""``quantus-vit compare``: arguments -> protocol, model and data -> :func:`~.pipeline.compare`."""
+"""``quantus-vit compare``: arguments -> protocol, model and data -> :func:`quantus_vit.comparison.compare`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pipeline import Outcome
-    from .protocol import Protocol
+    from ..comparison.pipeline import Outcome
+    from ..comparison.protocol import Protocol
 
 __all__ = ["add_arguments", "run"]
 
@@ -114,9 +114,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..assets import phantom_checkpoint_path
-    from .pipeline import compare
-    from .protocol import file_digest
-    from .resources import choose_device, load_model, open_data
+    from ..comparison.pipeline import compare
+    from ..comparison.protocol import file_digest
+    from ..comparison.resources import choose_device, load_model, open_data
 
     if args.threads is not None:
         if args.threads < 1:
@@ -161,7 +161,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _protocol(args: argparse.Namespace, checkpoint: str, digest: str, image_size: int) -> Protocol:
-    from .protocol import Protocol, default_features_in_step, parse_baseline
+    from ..comparison.protocol import Protocol, default_features_in_step, parse_baseline
 
     phantom = args.data == PHANTOM
     default_samples = PHANTOM_SAMPLES if phantom else PAPER_SAMPLES

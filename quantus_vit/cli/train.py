@@ -1,6 +1,6 @@
-"""The subcommand ``quantus-vit train``: arguments, data sets and starting weights for :func:`.fit.fit`.
+"""``quantus-vit train``: arguments, data sets and starting weights for :func:`quantus_vit.training.fit.fit`.
 
-Knows the data sets and this folder. Lightning is imported only when it runs, so that ``--help`` works without it.
+Torch, timm and Lightning are imported only when it runs, so that ``--help`` is quick and works without Lightning.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from ..training.settings import TrainingSettings
 
-from .checkpoint import ModelConfig, build_model
-from .settings import TrainingSettings
-from .transforms import LabelledImages, XrayDataset
-from .weights import load_weights
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..training.checkpoint import ModelConfig
+    from ..training.transforms import XrayDataset
 
 __all__ = ["add_arguments", "run"]
 
@@ -103,6 +103,11 @@ def run(args: argparse.Namespace) -> int:
     ValueError, FileNotFoundError, ImportError
         What the user got wrong, in words.
     """
+    import torch
+
+    from ..training.checkpoint import ModelConfig
+    from ..training.transforms import LabelledImages
+
     settings = TrainingSettings(**{name: getattr(args, name) for name in _recipe_names()})
     _check(args)
     if importlib.util.find_spec("lightning") is None:
@@ -128,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     print(f"{args.model} from {args.weights} weights on {args.data}: {sizes} images", flush=True)
     # Here, not above: Lightning takes seconds to import and is an optional dependency.
-    from .fit import fit
+    from ..training.fit import fit
 
     results = fit(model, config, splits, settings, args.out, args.device, _workers(args), args.resume)
     for name, evaluation in results.items():
@@ -139,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse bad values before the first image is read."""
+    import torch
+
     least = {"image_size": 1, "phantom_train": 1, "phantom_val": 1, "phantom_test": 1, "threads": 1, "workers": 0}
     for name, smallest in least.items():
         value = getattr(args, name)
@@ -151,6 +158,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _workers(args: argparse.Namespace) -> int:
+    import torch
+
     if args.workers is not None:
         return int(args.workers)
     # On a CPU, worker processes would compete with training for the same cores.
@@ -199,6 +208,9 @@ def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
 
 def _start(config: ModelConfig, weights: str) -> nn.Module:
     """Build the model with its starting weights."""
+    from ..training.checkpoint import build_model
+    from ..training.weights import load_weights
+
     if weights in ("pretrained", "none"):
         return build_model(config, pretrained=weights == "pretrained")
     model = build_model(config)

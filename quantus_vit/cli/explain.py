@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from ..comparison.explanations import check_methods, explain_image
+    from ..comparison.figures import draw_overlay
+    from ..comparison.protocol import Protocol, file_digest
+    from ..comparison.resources import choose_device, load_model
     from ..data.conventions import normalize_image
     from ..data.covid_qu_ex import read_gray
-    from .explanations import check_methods, explain_image
-    from .figures import draw_overlay
-    from .protocol import Protocol, file_digest
-    from .resources import choose_device, load_model
 
     out = _checked_output(Path(args.out))
     device = choose_device(args.device)
