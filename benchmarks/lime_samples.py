@@ -24,7 +24,7 @@ from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.lime import LimeCXR
 from quantus_vit.lime.fitting import cosine_distances, fit
 from quantus_vit.lime.sampling import DESIGNS, clusters
-from quantus_vit.training.checkpoint import load_checkpoint
+from quantus_vit.models.checkpoint import load_checkpoint
 
 COUNTS = (100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400, 3200, 4800, 6400, 9600)
 LEVEL = 0.95

@@ -21,7 +21,7 @@ from xrays import pictures
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.assets import phantom_checkpoint_path
-from quantus_vit.training.checkpoint import load_checkpoint
+from quantus_vit.models.checkpoint import load_checkpoint
 
 METHODS = (TransformerLRP, AttnLRP, GenericAttention, AttentionRollout)
 Explain = Callable[[type, Tensor], Tensor]

@@ -15,7 +15,7 @@ import quantus_vit  # noqa: F401  (registers its methods with Quantus)
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.comparison.protocol import default_features_in_step
 from quantus_vit.data import CovidQuEx, Phantom
-from quantus_vit.training.checkpoint import load_checkpoint
+from quantus_vit.models.checkpoint import load_checkpoint
 
 METHODS = {"TransformerLRP": {}, "LimeCXR": {"num_samples": 200, "seed": 0}}
 

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from . import data
     from .attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
     from .lime import LimeCXR
+    from .models import Classifier, load_model
     from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
     from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
 
 __all__ = [
     "AttentionRollout",
     "AttnLRP",
+    "Classifier",
     "GenericAttention",
     "GradientEnabled",
     "LimeCXR",
@@ -33,6 +35,7 @@ __all__ = [
     "available_methods",
     "data",
     "gradients_enabled",
+    "load_model",
     "register",
     "register_method",
     "unregister",
@@ -46,6 +49,8 @@ _MODULES = {
     "GenericAttention": ".attribution",
     "TransformerLRP": ".attribution",
     "LimeCXR": ".lime",
+    "Classifier": ".models",
+    "load_model": ".models",
     "GradientEnabled": ".quantus_plugin.gradients",
     "gradients_enabled": ".quantus_plugin.gradients",
     "available_methods": ".quantus_plugin",

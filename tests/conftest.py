@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+
+from quantus_vit.models.checkpoint import ModelConfig, build_model
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,16 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip("the developers' reference data is not here")
     return path
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    """A ViT small enough to train in a test."""
+    return ModelConfig("vit_tiny_patch16_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}, image_size=32)
+
+
+@pytest.fixture
+def model(config: ModelConfig) -> nn.Module:
+    """The model of ``config``, untrained."""
+    torch.manual_seed(0)
+    return build_model(config)

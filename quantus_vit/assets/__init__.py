@@ -1,6 +1,6 @@
 """Files that the package ships: a small ViT trained on phantoms, for examples and tests without data or network.
 
-Says where they lie and nothing else; `quantus_vit.training.checkpoint.load_checkpoint` reads them.
+Says where they lie and nothing else; `quantus_vit.models.checkpoint.load_checkpoint` reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def phantom_checkpoint_path() -> Path:
     Returns
     -------
     pathlib.Path
-        A ``.safetensors`` file for :func:`quantus_vit.training.checkpoint.load_checkpoint`, trained on
+        A ``.safetensors`` file for :func:`quantus_vit.models.checkpoint.load_checkpoint`, trained on
         :class:`quantus_vit.data.Phantom` at 224 pixels.
 
     Raises

@@ -18,7 +18,7 @@ from ..training.settings import TrainingSettings
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..training.checkpoint import ModelConfig
+    from ..models.checkpoint import ModelConfig
     from ..training.transforms import XrayDataset
 
 __all__ = ["add_arguments", "run"]
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from ..training.checkpoint import ModelConfig
+    from ..models.checkpoint import ModelConfig
     from ..training.transforms import LabelledImages
 
     settings = TrainingSettings(**{name: getattr(args, name) for name in _recipe_names()})
@@ -208,7 +208,7 @@ def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
 
 def _start(config: ModelConfig, weights: str) -> nn.Module:
     """Build the model with its starting weights."""
-    from ..training.checkpoint import build_model
+    from ..models.checkpoint import build_model
     from ..training.weights import load_weights
 
     if weights in ("pretrained", "none"):

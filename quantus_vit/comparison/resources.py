@@ -10,7 +10,7 @@ import torch
 from ..data.conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD
 from ..data.covid_qu_ex import CovidQuEx
 from ..data.phantom import Phantom
-from ..training.checkpoint import ModelConfig, load_checkpoint
+from ..models.checkpoint import ModelConfig, load_checkpoint
 
 if TYPE_CHECKING:
     from .runner import XrayDataset
@@ -47,7 +47,7 @@ def load_model(path: Path, device: str) -> tuple[torch.nn.Module, ModelConfig]:
     Raises
     ------
     FileNotFoundError, ValueError
-        As :func:`quantus_vit.training.checkpoint.load_checkpoint`; ValueError too if the model takes images that are
+        As :func:`quantus_vit.models.checkpoint.load_checkpoint`; ValueError too if the model takes images that are
         normalised otherwise than the data sets of this package do.
     """
     model, config = load_checkpoint(path, device)

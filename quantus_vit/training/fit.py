@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .checkpoint import ModelConfig, save_checkpoint
+from ..models.checkpoint import ModelConfig, save_checkpoint
 from .metrics import Evaluation, evaluate
 from .module import FineTuning
 from .settings import TrainingSettings

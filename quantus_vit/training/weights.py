@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from .checkpoint import state_problems
+from ..models.checkpoint import state_problems
 
 __all__ = ["load_weights"]
 

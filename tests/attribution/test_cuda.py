@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.data import Phantom
-from quantus_vit.training.checkpoint import load_checkpoint
+from quantus_vit.models.checkpoint import load_checkpoint
 
 from .families import BY_NAME, FAMILIES, images, make
 from .golden import DATA, load_golden, relative_error

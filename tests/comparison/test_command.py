@@ -14,7 +14,7 @@ from PIL import Image
 from quantus_vit import assets
 from quantus_vit.cli import main
 from quantus_vit.cli.compare import _Words
-from quantus_vit.training.checkpoint import ModelConfig, build_model, save_checkpoint
+from quantus_vit.models.checkpoint import ModelConfig, build_model, save_checkpoint
 
 from .toys import read_rows
 

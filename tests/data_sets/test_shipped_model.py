@@ -10,7 +10,7 @@ import torch
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.data.conventions import CLASS_NAMES
 from quantus_vit.data.phantom import Phantom
-from quantus_vit.training.checkpoint import ModelConfig, load_checkpoint
+from quantus_vit.models.checkpoint import ModelConfig, load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A model small enough to train in a test, and a tree of X-rays in COVID-QU-Ex's layout."""
+"""A tree of X-rays in COVID-QU-Ex's layout."""
 
 from __future__ import annotations
 
@@ -6,25 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
 from quantus_vit.data import CLASS_NAMES
-from quantus_vit.training import ModelConfig, build_model
-
-TINY = {"depth": 2, "embed_dim": 32, "num_heads": 2}
-
-
-@pytest.fixture
-def config() -> ModelConfig:
-    return ModelConfig("vit_tiny_patch16_224", TINY, image_size=32)
-
-
-@pytest.fixture
-def model(config: ModelConfig) -> nn.Module:
-    torch.manual_seed(0)
-    return build_model(config)
 
 
 @pytest.fixture

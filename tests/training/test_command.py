@@ -13,7 +13,7 @@ from torch import nn
 
 from quantus_vit.cli import main
 from quantus_vit.cli.train import parse_model_kwargs
-from quantus_vit.training import load_checkpoint
+from quantus_vit.models.checkpoint import load_checkpoint
 
 TINY = ["--model", "vit_tiny_patch16_224", "--model-kwargs", "depth=2", "embed_dim=32", "num_heads=2"]
 QUICK = [*TINY, "--image-size", "32", "--epochs", "1", "--batch-size", "6", "--device", "cpu", "--workers", "0"]

@@ -15,7 +15,7 @@ from torch import nn
 pytest.importorskip("lightning", reason="training needs the extra 'train'")
 
 from quantus_vit.data import CLASS_NAMES, CovidQuEx
-from quantus_vit.training import ModelConfig, build_model, load_checkpoint
+from quantus_vit.models.checkpoint import ModelConfig, build_model, load_checkpoint
 from quantus_vit.training.fit import fit
 from quantus_vit.training.metrics import evaluate
 from quantus_vit.training.module import FineTuning, rate_factor

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from quantus_vit.training import ModelConfig, build_model
+from quantus_vit.models.checkpoint import ModelConfig, build_model
 from quantus_vit.training.weights import load_weights
 
 

@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from ..data.conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD
+from ..data.preprocessing import Preprocessing
+from .base import Classifier, ModelSpec
 
-__all__ = ["METADATA_KEY", "ModelConfig", "build_model", "load_checkpoint", "save_checkpoint"]
+__all__ = ["METADATA_KEY", "SPEC", "ModelConfig", "build_model", "load_checkpoint", "save_checkpoint"]
 
 METADATA_KEY = "quantus_vit"
 """Key of the safetensors metadata under which the configuration lies, as JSON."""
@@ -97,6 +98,8 @@ def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
     ValueError
         If timm does not know the name, the model does not take the arguments, or pretrained weights cannot be had.
     """
+    import timm  # takes seconds, which --help and --version should not
+
     if not timm.is_model(config.architecture):
         similar = difflib.get_close_matches(config.architecture, timm.list_models(), n=3)
         hint = f"; similar names: {', '.join(similar)}" if similar else "; timm.list_models('*vit*') lists names"
@@ -187,6 +190,25 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise ValueError(f"the weights in {str(path)!r} do not fit {config.architecture!r}: {'; '.join(problems)}")
     model.load_state_dict(tensors)
     return model.to(device).eval(), config
+
+
+def _load(spec: str) -> Classifier:
+    """Load ``FILE.safetensors``."""
+    model, config = load_checkpoint(spec)
+    preprocessing = Preprocessing(
+        size=(config.image_size, config.image_size), mean=config.mean, std=config.std, channels=len(config.mean)
+    )
+    return Classifier(model, config.class_names, preprocessing, source=spec)
+
+
+SPEC = ModelSpec(
+    name="checkpoint",
+    summary="written by `quantus-vit train`",
+    syntax="FILE.safetensors",
+    claims=lambda text: text.lower().endswith(".safetensors"),
+    load=_load,
+)
+"""The source of our own model files."""
 
 
 def state_problems(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:

@@ -12,8 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from quantus_vit.training import ModelConfig, build_model, load_checkpoint, save_checkpoint
-from quantus_vit.training.checkpoint import METADATA_KEY
+from quantus_vit.models.checkpoint import METADATA_KEY, ModelConfig, build_model, load_checkpoint, save_checkpoint
 
 
 def test_round_trip(tmp_path: Path, model: nn.Module, config: ModelConfig) -> None:
