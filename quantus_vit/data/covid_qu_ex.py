@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
+from .base import Annotation, DatasetSpec, Record, XrayDataset
 from .conventions import CLASS_NAMES, XraySample, check_split, normalize_image
+from .images import IMAGE_SUFFIXES, read_grey
+from .masks import ImageMask
+from .places import printable
 
-__all__ = ["KAGGLE_HANDLE", "CovidQuEx", "download_covid_qu_ex"]
+__all__ = ["COVID_QU_EX", "KAGGLE_HANDLE", "CovidQuEx", "download_covid_qu_ex"]
 
 KAGGLE_HANDLE = "anasmohammedtahir/covidqu"
 """The data set's name on Kaggle."""
 
 _PARTS = {"lung": "Lung Segmentation Data", "infection": "Infection Segmentation Data"}
-_IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 _LAYOUT = (
     "{part}/[{part}/]{{Train,Val,Test}}/{{COVID-19,Non-COVID,Normal}}/images/*.png, "
@@ -32,17 +35,7 @@ _LAYOUT = (
 """What a folder must look like; the part's own folder may be there once or, as the archive unpacks, twice."""
 
 
-@dataclass(frozen=True)
-class _Record:
-    """The files of one X-ray."""
-
-    image: Path
-    label: int
-    lung_mask: Path | None
-    infection_mask: Path | None
-
-
-class CovidQuEx(Dataset[XraySample]):
+class CovidQuEx(XrayDataset, Dataset[XraySample]):
     """COVID-QU-Ex: 33,920 chest X-rays of COVID-19, other pneumonia and normal cases with lung masks.
 
     The set is free on Kaggle (``anasmohammedtahir/covidqu``; some 1.2 GB). Get it with the browser and unpack it, or
@@ -61,6 +54,9 @@ class CovidQuEx(Dataset[XraySample]):
     image_size
         ``S``, the side in pixels that images and masks are resized to. Images by area-aware bilinear
         interpolation, masks by nearest neighbour, and both to a square: COVID-QU-Ex is square already.
+        :meth:`~XrayDataset.grey` and :meth:`~XrayDataset.sample` do not use it.
+    pixel_range
+        Stored values of black and white; see :func:`quantus_vit.data.images.read_grey`.
 
     Raises
     ------
@@ -90,49 +86,47 @@ class CovidQuEx(Dataset[XraySample]):
     class_names: tuple[str, ...] = CLASS_NAMES
 
     def __init__(
-        self, root: str | os.PathLike[str], split: str = "Test", part: str = "lung", image_size: int = 224
+        self,
+        root: str | os.PathLike[str],
+        split: str = "Test",
+        part: str = "lung",
+        image_size: int = 224,
+        pixel_range: tuple[float, float] | None = None,
     ) -> None:
         if part not in _PARTS:
             raise ValueError(f"part must be one of {', '.join(map(repr, _PARTS))}, got {part!r}")
         if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
             raise ValueError(f"image_size must be a positive number of pixels, got {image_size!r}")
         self.root = Path(root)
-        self.split = check_split(split)
         self.part = part
         self.image_size = image_size
-        self._records = _list_records(_split_folder(self.root, part, self.split), part)
-
-    @property
-    def labels(self) -> list[int]:
-        """The label of each item, without loading an image."""
-        return [record.label for record in self._records]
+        split = check_split(split)
+        records = _list_records(_split_folder(self.root, part, split), part, split)
+        super().__init__("COVID-QU-Ex", CLASS_NAMES, "multiclass", split, records, pixel_range)
 
     @property
     def paths(self) -> list[str]:
         """The image file of each item."""
-        return [str(record.image) for record in self._records]
-
-    def __len__(self) -> int:
-        return len(self._records)
+        return [record.path for record in self.records]
 
     def __getitem__(self, index: int) -> XraySample:
-        record = self._records[index]
-        image = read_gray(record.image, self.image_size)
+        record = self.records[index]
+        image = _resized(self.grey(index), self.image_size, Image.Resampling.BILINEAR)
         return XraySample(
             image=normalize_image(torch.from_numpy(image).float() / 255.0),
-            label=record.label,
-            lung_mask=self._mask(record.lung_mask),
-            infection_mask=self._mask(record.infection_mask),
-            has_lung_mask=record.lung_mask is not None,
-            has_infection_mask=record.infection_mask is not None,
-            path=str(record.image),
+            label=self.labels[index],
+            lung_mask=self._mask(record, "lung"),
+            infection_mask=self._mask(record, "infection"),
+            has_lung_mask="lung" in record.annotations,
+            has_infection_mask="infection" in record.annotations,
+            path=record.path,
         )
 
-    def _mask(self, path: Path | None) -> torch.Tensor:
-        if path is None:
+    def _mask(self, record: Record, name: str) -> torch.Tensor:
+        if name not in record.annotations:
             return torch.zeros(1, self.image_size, self.image_size, dtype=torch.bool)
-        # Masks are 0 and 255, but some files went through a lossy format: half of the range parts them safely.
-        return torch.from_numpy(read_gray(path, self.image_size, Image.Resampling.NEAREST) >= 128)[None]
+        mask = record.annotations[name].read().astype(np.float32)
+        return torch.from_numpy(_resized(mask, self.image_size, Image.Resampling.NEAREST) > 0)[None]
 
 
 def read_gray(
@@ -161,21 +155,15 @@ def read_gray(
     ValueError
         If the file cannot be read as an image; the message names it.
     """
-    try:
-        with Image.open(path) as image:
-            gray = _to_8_bit(image).resize((size, size), resample)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no image file {os.fspath(path)!r}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"cannot read {os.fspath(path)!r} as an image, it may be damaged: {error}") from error
-    return np.array(gray, dtype=np.uint8)
+    return _resized(read_grey(path), size, resample)
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Grey 8-bit version of an image; Pillow's own conversion of 16-bit values clips them at 255."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257.0).clip(0, 255).astype(np.uint8))
-    return image.convert("L")
+def _resized(
+    grey: npt.NDArray[np.float32], size: int, resample: Image.Resampling
+) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Bring grey values in [0, 1] to 8 bits and to a square."""
+    levels = Image.fromarray(np.rint(grey * np.float32(255.0)).astype(np.uint8))
+    return np.array(levels.resize((size, size), resample), dtype=np.uint8)
 
 
 def download_covid_qu_ex() -> Path:
@@ -228,16 +216,22 @@ def _child_ignoring_case(folder: Path, name: str) -> Path | None:
     )
 
 
-def _list_records(split: Path, part: str) -> list[_Record]:
+def _list_records(folder: Path, part: str, split: str) -> list[Record]:
     """List the X-rays of a split; the class folders that are there must hold images."""
     records = []
-    for label, name in enumerate(CLASS_NAMES):
-        images, lungs, infections = (
-            _files_by_stem(split / name / folder) for folder in ("images", "lung masks", "infection masks")
-        )
-        records += [_Record(images[stem], label, lungs.get(stem), infections.get(stem)) for stem in sorted(images)]
+    for name in CLASS_NAMES:
+        images = _files_by_stem(folder / name / "images")
+        masks = {finding: _files_by_stem(folder / name / f"{finding} masks") for finding in ("lung", "infection")}
+        for stem, file in sorted(images.items()):
+            annotations = {
+                finding: Annotation("pixel", ImageMask(str(files[stem])))
+                for finding, files in masks.items()
+                if stem in files
+            }
+            identity = f"{_PARTS[part]}/{split}/{name}/images/{printable(file.name)}"
+            records.append(Record(identity, str(file), None, (name,), annotations))
     if not records:
-        raise FileNotFoundError(_layout_message(split, part, "holds no images"))
+        raise FileNotFoundError(_layout_message(folder, part, "holds no images"))
     return records
 
 
@@ -248,9 +242,32 @@ def _files_by_stem(folder: Path) -> dict[str, Path]:
     return {
         file.stem: file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in _IMAGE_SUFFIXES and not file.name.startswith(".")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
     }
 
 
 def _layout_message(folder: Path, part: str, problem: str) -> str:
     return f"{str(folder)!r} {problem}; COVID-QU-Ex is read from {_LAYOUT.format(part=_PARTS[part])}"
+
+
+def _open(
+    place: str,
+    split: str,
+    subset: str = "lung",
+    image_size: int = 224,
+    pixel_range: tuple[float, float] | None = None,
+) -> CovidQuEx:
+    return CovidQuEx(place, split, part=subset, image_size=image_size, pixel_range=pixel_range)
+
+
+COVID_QU_EX = DatasetSpec(
+    name="covid_qu_ex",
+    summary="COVID-QU-Ex as its archive unpacks it; DIR alone means it too",
+    usage="covid_qu_ex:DIR",
+    open=_open,
+    options={
+        "subset": '"lung", the whole set, or "infection", the part with infection masks ("lung")',
+        "image_size": "side in pixels of the items (224)",
+        "pixel_range": "stored values of black and white",
+    },
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_canvas import Canvas, FloatArray, Stroke, bump, ellipse_radius, smooth_minimum, soft_step
+from .canvas import Canvas, FloatArray, Stroke, bump, ellipse_radius, smooth_minimum, soft_step
 
 __all__ = ["Anatomy", "Lung", "Thorax", "draw_thorax", "vessel_tree"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_anatomy import Anatomy, Lung
-from .phantom_canvas import Canvas, FloatArray, bump, ellipse_radius, soft_step
+from .anatomy import Anatomy, Lung
+from .canvas import Canvas, FloatArray, bump, ellipse_radius, soft_step
 
 __all__ = ["Skeleton", "draw_bones"]
 

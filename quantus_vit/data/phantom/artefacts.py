@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_canvas import Canvas, FloatArray, Stroke
+from .canvas import Canvas, FloatArray, Stroke
 
 __all__ = ["Artefacts", "draw_artefacts"]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_anatomy import Anatomy, Lung, Thorax
-from .phantom_canvas import Canvas, FloatArray, Stroke, ellipse_radius, smooth_noise, soft_step
+from .anatomy import Anatomy, Lung, Thorax
+from .canvas import Canvas, FloatArray, Stroke, ellipse_radius, smooth_noise, soft_step
 
 __all__ = ["INFECTION_THRESHOLD", "draw_lesions"]
 
