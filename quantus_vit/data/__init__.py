@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import DATASETS, Annotation, DatasetSpec, Record, Sample, XrayDataset, find_dataset, open_data
 from .conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, SPLITS, XraySample
 from .covid_qu_ex import COVID_QU_EX, CovidQuEx, download_covid_qu_ex
-from .phantom import PHANTOM, Phantom
+from .phantom import CONFOUNDED, PHANTOM, ConfoundedPhantom, Phantom
 from .python_file import PYTHON
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "IMAGENET_STD",
     "SPLITS",
     "Annotation",
+    "ConfoundedPhantom",
     "CovidQuEx",
     "DatasetSpec",
     "Phantom",
@@ -27,6 +28,6 @@ __all__ = [
     "open_data",
 ]
 
-for _spec in (PHANTOM, COVID_QU_EX, PYTHON):
+for _spec in (PHANTOM, CONFOUNDED, COVID_QU_EX, PYTHON):
     if _spec.name not in DATASETS:
         DATASETS.add(_spec)

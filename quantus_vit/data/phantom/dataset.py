@@ -20,7 +20,7 @@ from ..base import Annotation, DatasetSpec, Record, XrayDataset
 from ..conventions import CLASS_NAMES, SPLITS, XraySample, check_split, normalize_image
 from .film import Film, render_film
 
-__all__ = ["PHANTOM", "Phantom"]
+__all__ = ["PHANTOM", "DrawnMask", "Phantom"]
 
 _MIN_SIZE = 32
 _NORMAL = CLASS_NAMES.index("Normal")
@@ -85,8 +85,8 @@ class Phantom(XrayDataset, Dataset[XraySample]):
             patient=f"{self.seed}/{split}/{index}",
             labels=(CLASS_NAMES[index % len(CLASS_NAMES)],),
             annotations={
-                "lung": Annotation("pixel", _DrawnMask(self._labelled_film, index, "lungs")),
-                "infection": Annotation("pixel", _DrawnMask(self._labelled_film, index, "infection")),
+                "lung": Annotation("pixel", DrawnMask(self._labelled_film, index, "lungs")),
+                "infection": Annotation("pixel", DrawnMask(self._labelled_film, index, "infection")),
             },
         )
 
@@ -116,9 +116,12 @@ class Phantom(XrayDataset, Dataset[XraySample]):
         """Draw a film, or take the latest one: a picture and its masks are asked for one after the other."""
         latest = self._latest
         if latest is None or latest[0] != (index, label):
-            seed = np.random.SeedSequence((self.seed, SPLITS.index(self.split), index))
-            latest = self._latest = ((index, label), render_film(seed, label, self.image_size))
+            latest = self._latest = ((index, label), self._draw(index, label))
         return latest[1]
+
+    def _draw(self, index: int, label: int) -> Film:
+        seed = np.random.SeedSequence((self.seed, SPLITS.index(self.split), index))
+        return render_film(seed, label, self.image_size)
 
     def _item(self, index: int, label: int) -> XraySample:
         film = self._film(index, label)
@@ -139,14 +142,15 @@ def _grey(film: Film) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class _DrawnMask:
-    """Reads one mask of a film."""
+class DrawnMask:
+    """Reads one mask of a film, by the name of its part."""
 
     film: Callable[[int], Film]
     index: int
     part: str
 
     def __call__(self) -> npt.NDArray[np.bool_]:
+        """Bool ``(image_size, image_size)``."""
         mask: npt.NDArray[np.bool_] = getattr(self.film(self.index), self.part).copy()
         return mask
 

@@ -23,11 +23,13 @@ _F = np.float32
 
 @dataclass(frozen=True)
 class Film:
-    """A finished film: 8-bit grey values and both masks, each ``(size, size)``."""
+    """A finished film: 8-bit grey values and its masks, each ``(size, size)``."""
 
     grey: npt.NDArray[np.uint8]
     lungs: npt.NDArray[np.bool_]
     infection: npt.NDArray[np.bool_]
+    artefact: npt.NDArray[np.bool_]
+    """A planted confounder; harmless artefacts are not marked."""
 
 
 def render_film(seed: np.random.SeedSequence, label: int, size: int) -> Film:
@@ -50,7 +52,7 @@ def render_film(seed: np.random.SeedSequence, label: int, size: int) -> Film:
     lungs = (thorax.depth[0] > 0) | (thorax.depth[1] > 0)
     infection = lungs & (np.maximum(opacities[0], opacities[1]) > INFECTION_THRESHOLD)
     metal, exposure = draw_artefacts(Artefacts.sample(film), size)
-    return Film(_expose(attenuation + metal, exposure, film, noise), lungs, infection)
+    return Film(_expose(attenuation + metal, exposure, film, noise), lungs, infection, np.zeros_like(lungs))
 
 
 def _lung_markings(

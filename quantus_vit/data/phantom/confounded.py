@@ -1,0 +1,170 @@
+"""Phantoms with a planted confounder: an artefact that goes with one class, and its mask.
+
+A model that is trained on them can take the artefact for the disease. Whether an explanation shows that is known here,
+and hardly ever on real films.
+
+References
+----------
+Adebayo et al., "Post hoc explanations may be ineffective for detecting unknown spurious correlation", ICLR 2022. Sun et
+al., "Right for the wrong reason: can interpretable ML techniques detect spurious correlations?", MICCAI 2023.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..base import Annotation, DatasetSpec, Record
+from ..conventions import CLASS_NAMES, SPLITS
+from .canvas import Canvas, FloatArray, Stroke
+from .dataset import DrawnMask, Phantom
+from .film import Film
+
+__all__ = ["ARTEFACTS", "CONFOUNDED", "ConfoundedPhantom"]
+
+_STREAM = 7
+"""Sets the artefact's random numbers apart from those that draw the film."""
+
+_VISIBLE = 0.25
+"""Brightness that an artefact must add (of 1) for a pixel to count as its own."""
+
+
+def _letter(rng: np.random.Generator, size: int) -> FloatArray:
+    """A metal side letter "P" in the upper right corner."""
+    x, y, height = rng.uniform(0.62, 0.78), rng.uniform(-0.92, -0.78), rng.uniform(0.13, 0.17)
+    stem = [(x, y + height), (x, y)]
+    bowl = [
+        (x + 0.3 * height * math.sin(angle), y + 0.27 * height * (1 - math.cos(angle)))
+        for angle in np.linspace(0, math.pi, 9)
+    ]
+    width = 0.2 * height
+    return Canvas(size).strokes([Stroke(stem, width, 1.0), Stroke(bowl, width, 1.0)])
+
+
+def _corner(rng: np.random.Generator, size: int) -> FloatArray:
+    """Fogged film: a bright lower left corner with a soft border."""
+    axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
+    reach = rng.uniform(0.22, 0.30)
+    distance = np.hypot(axis[None], (1 - axis)[:, None])
+    found: FloatArray = np.clip((reach - distance) / 0.06, 0, 1).astype(np.float32)
+    return found
+
+
+def _tube(rng: np.random.Generator, size: int) -> FloatArray:
+    """A chest drain: a pale tube with a bright line, from the side of the chest up into the lung."""
+    start = (-1.02, rng.uniform(0.25, 0.40))
+    tip = (rng.uniform(-0.45, -0.35), rng.uniform(-0.40, -0.25))
+    bend = (tip[0] - 0.05, start[1] - 0.15)
+    line = [
+        tuple((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c for a, b, c in zip(start, bend, tip, strict=True))
+        for t in np.linspace(0, 1, 16)
+    ]
+    points = [(float(x), float(y)) for x, y in line]
+    return Canvas(size).strokes([Stroke(points, 0.06, 0.40), Stroke(points, 0.016, 0.9)])
+
+
+ARTEFACTS: Mapping[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "letter": _letter,
+    "corner": _corner,
+    "tube": _tube,
+}
+"""Artefacts by name: each draws the brightness that it adds, float32 ``(size, size)`` in [0, 1]."""
+
+
+class ConfoundedPhantom(Phantom):
+    """Phantoms in which an artefact goes with one class.
+
+    The films are those of :class:`Phantom` to the grey level; the artefact is added on top. Each record has an
+    annotation "artefact", empty where there is none.
+
+    Parameters
+    ----------
+    artefact : {"letter", "corner", "tube"}
+    share : float
+        In [0, 1]: the part of that class's films that carry the artefact. No film of another class does.
+    count, seed, split, image_size
+        As for :class:`Phantom`.
+    carrier : str
+        The class.
+
+    Raises
+    ------
+    ValueError
+        Unknown artefact or class, or a share out of range.
+    """
+
+    def __init__(
+        self,
+        artefact: str,
+        share: float,
+        count: int,
+        seed: int = 0,
+        split: str = "Train",
+        image_size: int = 224,
+        carrier: str = "COVID-19",
+    ) -> None:
+        if artefact not in ARTEFACTS:
+            raise ValueError(f"artefact must be one of {', '.join(map(repr, ARTEFACTS))}, not {artefact!r}")
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be in [0, 1], not {share!r}")
+        if carrier not in CLASS_NAMES:
+            raise ValueError(f"carrier must be one of {', '.join(map(repr, CLASS_NAMES))}, not {carrier!r}")
+        self.artefact, self.share, self.carrier = artefact, share, carrier
+        super().__init__(count, seed, split, image_size)
+        self.name = f"phantom with {artefact} on {share:.0%} of {carrier}"
+
+    def carries(self, index: int) -> bool:
+        """Whether that film has the artefact."""
+        return self.labels[index] == CLASS_NAMES.index(self.carrier) and self._rng(index).random() < self.share
+
+    def _record(self, split: str, index: int) -> Record:
+        plain = super()._record(split, index)
+        mask = Annotation("pixel", DrawnMask(self._labelled_film, index, "artefact"))
+        return replace(
+            plain,
+            identity=f"{plain.identity}/{self.artefact}@{self.share:g}",
+            annotations={**plain.annotations, "artefact": mask},
+        )
+
+    def _rng(self, index: int) -> np.random.Generator:
+        seed = (self.seed, SPLITS.index(self.split), index, _STREAM, list(ARTEFACTS).index(self.artefact))
+        return np.random.default_rng(np.random.SeedSequence(seed))
+
+    def _draw(self, index: int, label: int) -> Film:
+        film = super()._draw(index, label)
+        if not self.carries(index):
+            return film
+        rng = self._rng(index)
+        rng.random()  # the draw that decided on it
+        added = ARTEFACTS[self.artefact](rng, self.image_size)
+        grey = film.grey.astype(np.float32)
+        lit = np.rint(grey + (np.float32(255) - grey) * added).clip(0, 255).astype(np.uint8)
+        return replace(film, grey=lit, artefact=added > _VISIBLE)
+
+
+def _open(
+    place: str, split: str, count: int = 60, seed: int = 0, image_size: int = 224, carrier: str = "COVID-19"
+) -> ConfoundedPhantom:
+    artefact, at, percent = place.partition("@")
+    try:
+        share = float(percent) / 100 if at else 1.0
+    except ValueError:
+        raise ValueError(f"confounded:{place}: after the @ stands a percentage such as 80, not {percent!r}") from None
+    return ConfoundedPhantom(artefact, share, count, seed, split, image_size, carrier)
+
+
+CONFOUNDED = DatasetSpec(
+    name="confounded",
+    summary=f"phantoms with an artefact ({', '.join(ARTEFACTS)}) on PERCENT of one class",
+    usage="confounded:ARTEFACT[@PERCENT]",
+    open=_open,
+    options={
+        "count": "number of images (60)",
+        "seed": "other seeds give other people (0)",
+        "image_size": "side in pixels at which they are drawn (224)",
+        "carrier": "class that goes with the artefact (COVID-19)",
+    },
+)
