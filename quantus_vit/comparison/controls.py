@@ -67,13 +67,13 @@ def mask_prior(mask: Array, smoothing: float = 0.02) -> Array:
 def sobel_edges(image: Array) -> Array:
     """Strength of the edges, ``(H, W)``: the magnitude of the Sobel gradient of the mean channel of ``(C, H, W)``."""
     grey = image.mean(axis=0, dtype=np.float64)
-    return np.hypot(sobel(grey, axis=0), sobel(grey, axis=1)).astype(np.float32)
+    return np.asarray(np.hypot(sobel(grey, axis=0), sobel(grey, axis=1)), dtype=np.float32)
 
 
 def intensity(image: Array) -> Array:
     """The image itself as a map, ``(H, W)``: the mean channel of ``(C, H, W)`` above its minimum."""
     grey = image.mean(axis=0, dtype=np.float64)
-    return (grey - grey.min()).astype(np.float32)
+    return np.asarray(grey - grey.min(), dtype=np.float32)
 
 
 def blurred_by_patch(relevance: Array, patch_size: int = 16) -> Array:
