@@ -10,10 +10,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from zennit.attribution import Attributor
-from zennit.core import Composite
 
 from .attribution import TransformerLRP
+
+try:
+    from zennit.attribution import Attributor
+    from zennit.core import Composite
+except ImportError as error:
+    raise ImportError(
+        f"quantus_vit.zennit_plugin needs zennit, which cannot be imported ({error}): "
+        "pip install 'quantus-vit[zennit]' torchvision"
+    ) from error
+
+__all__ = ["TransformerLRPAttributor"]
 
 
 class TransformerLRPAttributor(Attributor):  # type: ignore[misc]
@@ -45,9 +54,7 @@ class TransformerLRPAttributor(Attributor):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         if composite is not None:
-            raise ValueError(
-                f"TransformerLRPAttributor brings its own rules and takes no composite, got {composite!r}."
-            )
+            raise ValueError(f"TransformerLRPAttributor brings its own rules and takes no composite, not {composite!r}")
         super().__init__(model=model, composite=None, attr_output=attr_output)
         self.explainer = TransformerLRP(model, **options)
 
@@ -61,8 +68,8 @@ class TransformerLRPAttributor(Attributor):  # type: ignore[misc]
         if start.shape != output.shape or not bool(((start != 0).sum(dim=1) == 1).all()):
             raise ValueError(
                 "TransformerLRPAttributor explains one class per image: the output relevance must be of shape "
-                f"{tuple(output.shape)} with one entry other than zero in each row, got {tuple(start.shape)}. Pass "
-                "attr_output, for instance torch.eye(classes)[targets]."
+                f"{tuple(output.shape)} with one entry other than zero in each row, not {tuple(start.shape)}; pass "
+                "attr_output, for instance torch.eye(classes)[targets]"
             )
         target = (start != 0).to(torch.int64).argmax(dim=1)
         relevance = self.explainer.attribute(input, target=target)

@@ -6,10 +6,8 @@ know where the call comes from, nor any particular explainer.
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,11 @@ import torch
 from torch import nn
 
 from . import compat
+from .calls import call
+from .model_state import device_of, precision, restored_modes
+from .registry import MethodSpec
+
+__all__ = ["explain"]
 
 # What Quantus reads for all methods, and what it reads for one of them and ignores for the others.
 _CONVENTIONS = frozenset(
@@ -32,65 +35,66 @@ _OF_OTHER_METHODS = frozenset(
 )  # fmt: skip
 
 
-def explain(
-    name: str,
-    explainer: Callable[..., Any],
-    model: Any,
-    inputs: Any,
-    targets: Any,
-    options: Mapping[str, Any],
-) -> np.ndarray:
+def explain(spec: MethodSpec, model: Any, inputs: Any, targets: Any, options: Mapping[str, Any]) -> np.ndarray:
     """Explain a batch.
 
     Parameters
     ----------
-    name, explainer
-        The method and what it was registered with.
-    model
-        A ``torch.nn.Module``; put into evaluation mode, and moved to ``options["device"]`` if given, as Quantus does.
-    inputs
-        Array or tensor of shape (N, C, H, W), or (N, H, W, C) by ``options["channel_first"]`` or Quantus' inference.
-    targets
-        Class per image: an int, or a sequence, array or tensor of shape (N,); None for the predicted class.
-    options
+    spec : MethodSpec
+        The method.
+    model : nn.Module
+        In evaluation mode while it is explained, afterwards in the mode in which it came; moved to
+        ``options["device"]`` if given, as Quantus does.
+    inputs : ndarray or Tensor
+        (N, C, H, W), or (N, H, W, C) by ``options["channel_first"]`` or Quantus' inference; taken in the model's
+        precision.
+    targets : int, sequence, ndarray, Tensor or None
+        Class per image: one for all, or of shape (N,); None for the predicted class.
+    options : mapping
         The keyword arguments of ``quantus.explain``. ``reduce_axes`` (default ``(1,)``) are summed over, with
         ``keepdims`` (default True); ``xai_lib_kwargs`` go to the explainer, and so does every other keyword that its
         signature names.
 
     Returns
     -------
-    numpy.ndarray
+    ndarray
         float32, (N, 1, H, W) with the default ``reduce_axes``.
 
     Raises
     ------
     TypeError, ValueError
         For a model, axes or options that cannot be.
+    ImportError
+        What the method needs is not installed.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{name} explains a torch.nn.Module, got {type(model).__name__}.")
-    with torch.inference_mode(False), torch.enable_grad():
+        raise TypeError(f"{spec.name} explains a torch.nn.Module, not {type(model).__name__}")
+    offered = {key: value for key, value in options.items() if key not in _CONVENTIONS}
+    with torch.inference_mode(False), torch.enable_grad(), restored_modes(model):
         batch, channel_first = _as_batch(inputs, model, options)
         axes = _axes_to_sum(options, batch.ndim)
-        model = _with_softmax(model, options.get("softmax"), channel_first)
-        model.to(options.get("device")).eval()
-        batch = batch.to(_device(model, options))
+        explained = _with_softmax(model, options.get("softmax"), channel_first)
+        explained.to(options.get("device")).eval()
+        batch = batch.to(options.get("device") or device_of(explained))
         labels = None if targets is None else torch.as_tensor(targets).to(batch.device)
-        relevance = _run(name, explainer, model, batch, labels, options)
+        wanted = options.get("xai_lib_kwargs") or {}
+        relevance, used = call(spec.name, spec.load(), explained, batch, labels, wanted, offered)
+    unknown = sorted(offered.keys() - used - _OF_OTHER_METHODS)
+    if unknown:
+        # This function, the dispatcher, quantus.explain, and who called that.
+        warnings.warn(f"{spec.name} has no option {', '.join(unknown)}; ignored, as Quantus does", stacklevel=4)
     return _reduced(relevance, axes, bool(options.get("keepdims", True)))
 
 
-def _precision(model: nn.Module) -> torch.dtype:
-    """The model's, so that a model in double precision takes arrays, too."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-
-
 def _as_batch(inputs: Any, model: nn.Module, options: Mapping[str, Any]) -> tuple[torch.Tensor, bool]:
+    """The images (N, C, H, W) in the model's precision, and whether they came with the channels first."""
     if isinstance(inputs, torch.Tensor):
         # A copy of an inference tensor can take part in autograd, it itself cannot.
         batch = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
     else:
-        batch = torch.as_tensor(np.asarray(inputs, dtype=np.float32)).to(_precision(model))
+        batch = torch.as_tensor(np.asarray(inputs)).to(precision(model))  # integers, too
+    if batch.is_floating_point():
+        batch = batch.to(precision(model))
     channel_first = options.get("channel_first")
     if channel_first is None:
         # Quantus looks at the shape alone, and at its last axes only.
@@ -102,9 +106,9 @@ def _axes_to_sum(options: Mapping[str, Any], dimensions: int) -> tuple[int, ...]
     given = options.get("reduce_axes", (1,))
     axes = tuple(given) if isinstance(given, Sequence) else (given,)
     if not all(isinstance(axis, (int, np.integer)) and -dimensions <= axis < dimensions for axis in axes):
-        raise ValueError(f"reduce_axes must be axes of a batch with {dimensions} dimensions, got {given!r}.")
+        raise ValueError(f"reduce_axes must be axes of a batch with {dimensions} dimensions, not {given!r}")
     if any(axis % dimensions == 0 for axis in axes):
-        raise ValueError(f"reduce_axes must not contain the batch axis 0, got {given!r}.")
+        raise ValueError(f"reduce_axes must not contain the batch axis 0, not {given!r}")
     return axes
 
 
@@ -116,85 +120,12 @@ def _with_softmax(model: nn.Module, softmax: Any, channel_first: bool) -> nn.Mod
     return adjusted
 
 
-def _device(model: nn.Module, options: Mapping[str, Any]) -> torch.device:
-    if options.get("device") is not None:
-        return torch.device(options["device"])
-    parameter = next(model.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _run(
-    name: str,
-    explainer: Callable[..., Any],
-    model: nn.Module,
-    batch: torch.Tensor,
-    labels: torch.Tensor | None,
-    options: Mapping[str, Any],
-) -> Any:
-    chosen = dict(options.get("xai_lib_kwargs") or {})
-    rest = {key: value for key, value in options.items() if key not in _CONVENTIONS}
-    if _is_function(explainer):
-        taken = _accepted(explainer, rest)
-        _warn_of_unknown(name, rest, taken)
-        if {"model", "inputs", "targets"} <= set(inspect.signature(explainer).parameters):
-            return explainer(model=model, inputs=batch, targets=labels, **{**taken, **chosen})
-        return explainer(model, batch, labels, **{**taken, **chosen})
-    of_class = _accepted(explainer, rest)
-    for_call = {key: chosen.pop(key) for key in _of_the_call(explainer, chosen)}
-    try:
-        inspect.signature(explainer).bind(model, **{**of_class, **chosen})
-    except TypeError as error:
-        raise TypeError(f"{name} cannot be made with xai_lib_kwargs {sorted(chosen)}: {error}.") from error
-    instance = explainer(model, **{**of_class, **chosen})
-    if not callable(getattr(instance, "attribute", None)):
-        made = type(instance).__name__
-        raise TypeError(f"The factory of {name!r} returned {made}, which has no method 'attribute(inputs, target)'.")
-    of_call = {key: value for key, value in _accepted(instance.attribute, rest).items() if key not in of_class}
-    _warn_of_unknown(name, rest, {**of_class, **of_call})
-    return instance.attribute(batch, target=labels, **{**of_call, **for_call})
-
-
-def _of_the_call(explainer: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:
-    """The options that a class' ``attribute`` names and the class itself does not."""
-    attribute = getattr(explainer, "attribute", None)
-    if not callable(attribute):
-        return []
-    of_class = inspect.signature(explainer).parameters
-    return [key for key in _accepted(attribute, options) if key not in of_class]
-
-
-def _is_function(explainer: Callable[..., Any]) -> bool:
-    """Whether it is called as Quantus calls an ``explain_func``, rather than with the model alone."""
-    innermost = explainer
-    while isinstance(innermost, partial):
-        innermost = innermost.func
-    if isinstance(innermost, type):
-        return False
-    parameters = inspect.signature(explainer).parameters
-    required = [
-        p
-        for p in parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    return "inputs" in parameters or len(required) >= 3
-
-
-def _accepted(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that a signature names; a class in the style of Captum takes the model first."""
-    parameters = inspect.signature(function).parameters
-    return {
-        key: value for key, value in options.items() if key in parameters and key not in ("model", "inputs", "target")
-    }
-
-
-def _warn_of_unknown(name: str, options: Mapping[str, Any], taken: Mapping[str, Any]) -> None:
-    unknown = sorted(set(options) - set(taken) - _OF_OTHER_METHODS)
-    if unknown:
-        warnings.warn(f"{name} has no option {', '.join(unknown)}; ignored, as Quantus does.", stacklevel=6)
-
-
 def _reduced(relevance: Any, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    array = relevance.detach().cpu().numpy() if isinstance(relevance, torch.Tensor) else np.asarray(relevance)
+    """The map as Quantus returns it: an array, summed over the axes."""
+    if isinstance(relevance, torch.Tensor):
+        # NumPy has no bfloat16, and sums of float16 overflow.
+        relevance = relevance.detach().cpu().to(torch.promote_types(relevance.dtype, torch.float32)).numpy()
+    array = np.asarray(relevance)
     if axes and array.ndim >= 3:
         array = array.sum(axis=axes, keepdims=keepdims)
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -16,7 +16,9 @@ from typing import Any
 from torch import nn
 
 from . import adapter, compat
-from .registry import REGISTRY, discover
+from .registry import METHODS
+
+__all__ = ["Dispatcher", "is_registered", "register", "register_on_import", "unregister"]
 
 _PATCHED = "get_explanation"
 
@@ -49,8 +51,8 @@ class Dispatcher:
         attributor_decides = on_zennit_route and "attributor" in kwargs
         if not self._active or attributor_decides:
             return self.original(model, inputs, targets, **kwargs)
-        if isinstance(method, str) and method in REGISTRY.names():
-            return adapter.explain(method, REGISTRY.resolve(method), model, inputs, targets, kwargs)
+        if isinstance(method, str) and method in METHODS:
+            return adapter.explain(METHODS[method], model, inputs, targets, kwargs)
         if isinstance(model, nn.Module):
             _refuse_what_quantus_would_ignore(method, on_zennit_route)
         return self.original(model, inputs, targets, **kwargs)
@@ -79,7 +81,7 @@ class Dispatcher:
     def remove(self) -> None:
         """Leave Quantus as it was."""
         self._active = False
-        self._drop(REGISTRY.added_to_quantus)
+        self._drop(METHODS.added_to_quantus)
         while self._undo:
             self._undo.pop()()
 
@@ -87,12 +89,12 @@ class Dispatcher:
         """Bring Quantus' lists of methods up to date with the registry."""
         if not self._active:
             return
-        wanted = REGISTRY.names()
-        self._drop(REGISTRY.added_to_quantus - set(wanted))
+        wanted = METHODS.names()
+        self._drop(METHODS.added_to_quantus - set(wanted))
         for names in compat.name_lists():
             for name in wanted:
                 if name not in names:
-                    REGISTRY.added_to_quantus.add(name)
+                    METHODS.added_to_quantus.add(name)
                     if isinstance(names, set):
                         names.add(name)
                     else:
@@ -102,7 +104,7 @@ class Dispatcher:
         for names in compat.name_lists():
             for name in unwanted & set(names):
                 names.remove(name)
-        REGISTRY.added_to_quantus = REGISTRY.added_to_quantus - unwanted
+        METHODS.added_to_quantus = METHODS.added_to_quantus - unwanted
 
     def _give_back(self, namespace: dict[str, Any]) -> None:
         # Where somebody has patched over us meanwhile, theirs stays, and we hand everything on.
@@ -111,17 +113,17 @@ class Dispatcher:
 
 
 def _refuse_what_quantus_would_ignore(method: Any, on_zennit_route: bool) -> None:
-    ours = ", ".join(REGISTRY.names())
+    ours = ", ".join(METHODS.names())
     if not compat.installed("captum") and not compat.installed("zennit"):
         raise ImportError(
-            f"Without Captum or zennit only quantus-vit's own methods can be used ({ours}), not {method!r}. "
-            "Install one of them: 'pip install captum'."
+            f"without Captum or zennit only quantus-vit's own methods can be used ({ours}), not {method!r}; "
+            "install one of them: 'pip install captum'"
         )
     if not on_zennit_route or method in (None, "Gradient"):
         return
     message = (
-        f"Quantus ignores method={method!r} on the zennit route and returns the plain gradient. Pass an 'attributor', "
-        f"or one of quantus-vit's methods ({ours}), or use Captum for the methods of Quantus."
+        f"Quantus ignores method={method!r} on the zennit route and returns the plain gradient; pass an 'attributor', "
+        f"or one of quantus-vit's methods ({ours}), or use Captum for the methods of Quantus"
     )
     if not compat.installed("captum"):
         raise ValueError(message)
@@ -142,13 +144,14 @@ class _Plugin:
 
 
 _plugin = _Plugin()
-REGISTRY.watch(_plugin.update_lists)
+METHODS.watch(_plugin.update_lists)
 
 
 def register() -> None:
     """Put the methods into Quantus, so that ``quantus.explain(..., method="TransformerLRP")`` works.
 
-    ``import quantus_vit`` does this; calling it again changes nothing.
+    ``import quantus_vit`` does this; calling it again changes nothing, and one :func:`unregister` undoes any number of
+    calls.
 
     Raises
     ------
@@ -165,9 +168,8 @@ def register() -> None:
         if original is None:
             raise ImportError(
                 f"Quantus {compat.installed_version()} explains in a way that quantus-vit does not know; "
-                f"install quantus=={compat.NEWEST_TESTED}, or use the classes of quantus_vit directly."
+                f"install quantus=={compat.NEWEST_TESTED}, or use the classes of quantus_vit directly"
             )
-        discover()
         _plugin.dispatcher = Dispatcher(explain, original)
         _plugin.dispatcher.install()
 
@@ -191,7 +193,7 @@ def register_on_import() -> None:
         register()
         warning = compat.untested_warning()
     except ImportError as error:
-        warning = f"The methods of quantus-vit are not registered with Quantus. {error}"
+        warning = f"The methods of quantus-vit are not registered with Quantus: {error}"
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
 

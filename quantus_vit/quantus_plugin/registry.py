@@ -1,84 +1,69 @@
-"""Which name means which explainer.
+"""Which name means which explainer: the table of methods.
 
 Knows nothing of Quantus but the names that it keeps for itself; :mod:`.dispatcher` puts the names into Quantus. An
-entry is either an explainer or an entry point that is imported when its name is first used, so that listing the names
-imports no explainer.
+explainer is imported when its name is first used, so that listing the names imports none.
 """
 
 from __future__ import annotations
 
-import threading
-import warnings
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from ..tables import Table
 from . import compat
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "METHODS",
+    "Explainer",
+    "MethodSpec",
+    "MethodTable",
+    "available_methods",
+    "register_method",
+    "unregister_method",
+]
 
 ENTRY_POINT_GROUP = "quantus_vit.methods"
 
 Explainer = Callable[..., Any]
 
-_BUILT_IN = {
-    name: EntryPoint(name, f"{module}:{name}", ENTRY_POINT_GROUP)
-    for module, names in {
-        "quantus_vit.attribution": ("TransformerLRP", "AttnLRP", "AttentionRollout", "GenericAttention"),
-        "quantus_vit.lime": ("LimeCXR",),
-    }.items()
-    for name in names
-}
 
+@dataclass(frozen=True)
+class MethodSpec:
+    """A name for ``quantus.explain(..., method=name)`` and what it runs.
 
-class MethodRegistry:
-    """Names and their explainers, in the order in which they came.
-
-    Attributes
+    Parameters
     ----------
-    added_to_quantus
-        The names that stand in Quantus' own lists because they are here; the other names there are Quantus' own.
+    name : str
+        What a user types.
+    source : callable or str
+        An explainer, see :func:`register_method`; or where it is, ``"module:attribute"``, to import it at first use.
+    summary : str
+        One line for help and report.
+
+    Raises
+    ------
+    TypeError
+        ``source`` is no explainer.
     """
 
-    def __init__(self, entries: dict[str, EntryPoint]) -> None:
-        self.added_to_quantus: set[str] = set()
-        self._entries: dict[str, Explainer | EntryPoint] = dict(entries)
-        self._lock = threading.RLock()
-        self._watchers: list[Callable[[], None]] = []
+    name: str
+    source: Explainer | str
+    summary: str = ""
 
-    def names(self) -> list[str]:
-        """Return the names, the built-in ones first."""
-        with self._lock:
-            return list(self._entries)
-
-    def add(self, name: str, explainer: Explainer | EntryPoint, overwrite: bool, reserved: Iterable[str]) -> None:
-        """Enter a name; see :func:`register_method`."""
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"A method's name must be a non-empty string, got {name!r}.")
-        if not isinstance(explainer, EntryPoint) and not callable(explainer):
+    def __post_init__(self) -> None:
+        source = self.source
+        if isinstance(source, type) and not callable(getattr(source, "attribute", None)):
+            raise TypeError(f"the class {source.__name__} for {self.name!r} has no method 'attribute(inputs, target)'")
+        if not isinstance(source, str) and not callable(source):
             raise TypeError(
-                f"The explainer of {name!r} must be a class with an 'attribute' method, a factory or a function, "
-                f"got {type(explainer).__name__}."
+                f"the explainer of {self.name!r} must be a class with an 'attribute' method, a factory or a function, "
+                f"not {type(source).__name__}"
             )
-        if isinstance(explainer, type) and not callable(getattr(explainer, "attribute", None)):
-            raise TypeError(f"The class {explainer.__name__} for {name!r} has no method 'attribute(inputs, target)'.")
-        with self._lock:
-            if not overwrite:
-                owner = "already registered" if name in self._entries else "a method of Quantus itself"
-                if name in self._entries or name in set(reserved):
-                    raise ValueError(
-                        f"The method name {name!r} is {owner}; choose another name or pass overwrite=True."
-                    )
-            self._entries[name] = explainer
-        self._notify()
 
-    def remove(self, name: str) -> None:
-        """Take a name out; see :func:`unregister_method`."""
-        with self._lock:
-            if name not in self._entries:
-                raise ValueError(f"No method {name!r} is registered; there are: {', '.join(self._entries)}.")
-            del self._entries[name]
-        self._notify()
-
-    def resolve(self, name: str) -> Explainer:
+    def load(self) -> Explainer:
         """Return the explainer, imported now if it was not before.
 
         Raises
@@ -86,29 +71,72 @@ class MethodRegistry:
         ImportError
             What the method needs is not installed.
         """
-        with self._lock:
-            entry = self._entries[name]
-        if not isinstance(entry, EntryPoint):
-            return entry
+        if not isinstance(self.source, str):
+            return self.source
         try:
-            loaded: Explainer = entry.load()
+            loaded: Explainer = EntryPoint(self.name, self.source, ENTRY_POINT_GROUP).load()
         except ImportError as error:
             raise ImportError(
-                f"The method {name!r} needs {entry.value!r}, which cannot be imported: {error}"
+                f"the method {self.name!r} needs {self.source!r}, which cannot be imported: {error}"
             ) from error
         return loaded
 
-    def load_entry_points(self, found: Iterable[EntryPoint], reserved: Iterable[str]) -> None:
-        """Enter the methods of other packages; one that clashes is left out with a warning."""
-        for entry in found:
-            with self._lock:
-                present = self._entries.get(entry.name)
-            if isinstance(present, EntryPoint) and present.value == entry.value:
-                continue
-            try:
-                self.add(entry.name, entry, overwrite=False, reserved=reserved)
-            except (ValueError, TypeError) as error:
-                warnings.warn(f"The entry point {entry.value!r} is left out. {error}", stacklevel=2)
+
+_BUILT_IN = (
+    MethodSpec(
+        "TransformerLRP",
+        "quantus_vit.attribution:TransformerLRP",
+        "relevance of attention, weighted by its gradient and rolled out (Chefer et al. 2021)",
+    ),
+    MethodSpec(
+        "AttnLRP",
+        "quantus_vit.attribution:AttnLRP",
+        "relevance propagated to the pixels by attention-aware rules (Achtibat et al. 2024)",
+    ),
+    MethodSpec(
+        "AttentionRollout",
+        "quantus_vit.attribution:AttentionRollout",
+        "product of the attention maps of all layers (Abnar and Zuidema 2020)",
+    ),
+    MethodSpec(
+        "GenericAttention",
+        "quantus_vit.attribution:GenericAttention",
+        "attention times its gradient, rolled out (Chefer et al. 2021)",
+    ),
+    MethodSpec(
+        "LimeCXR",
+        "quantus_vit.lime:LimeCXR",
+        "LIME with superpixels for radiographs (Ribeiro et al. 2016)",
+    ),
+)
+
+
+class MethodTable(Table[MethodSpec]):
+    """The methods by name; an entry point of another package loads an explainer, not a spec.
+
+    Attributes
+    ----------
+    added_to_quantus : set of str
+        The names that stand in Quantus' own lists because they are here; the other names there are Quantus' own, and
+        taken.
+    """
+
+    def __init__(self, specs: Iterable[MethodSpec]) -> None:
+        self.added_to_quantus: set[str] = set()
+        self._watchers: list[Callable[[], None]] = []
+        super().__init__("method", MethodSpec, ENTRY_POINT_GROUP)
+        for spec in specs:
+            self.add(spec, overwrite=True)  # whatever a later Quantus may call its own
+
+    def add(self, spec: MethodSpec, overwrite: bool = False) -> None:
+        """Enter a spec, and tell the watchers; see :meth:`quantus_vit.tables.Table.add`."""
+        super().add(spec, overwrite)
+        self._notify()
+
+    def remove(self, name: str) -> None:
+        """Take a spec out, and tell the watchers; see :meth:`quantus_vit.tables.Table.remove`."""
+        super().remove(name)
+        self._notify()
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have ``watcher`` called after every change."""
@@ -118,8 +146,16 @@ class MethodRegistry:
         for watcher in self._watchers:
             watcher()
 
+    def _enter(self, name: object, entry: MethodSpec | EntryPoint, overwrite: bool) -> None:
+        if not overwrite and name in compat.method_names() - self.added_to_quantus:
+            raise ValueError(f"Quantus has a method {name!r} itself; choose another name or pass overwrite=True")
+        super()._enter(name, entry, overwrite)
 
-REGISTRY = MethodRegistry(_BUILT_IN)
+    def _load(self, entry: EntryPoint) -> MethodSpec:
+        return MethodSpec(entry.name, entry.value)
+
+
+METHODS = MethodTable(_BUILT_IN)
 
 
 def register_method(name: str, explainer: Explainer, overwrite: bool = False) -> None:
@@ -127,9 +163,9 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
 
     Parameters
     ----------
-    name
+    name : str
         The name to pass as ``method``.
-    explainer
+    explainer : callable
         One of
 
         - a class in the style of Captum: ``explainer(model, **xai_lib_kwargs).attribute(inputs, target)``;
@@ -138,7 +174,7 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
           called ``inputs`` or by three parameters without a default.
 
         The result is a tensor or an array of shape (N, C, H, W) or (N, 1, H, W).
-    overwrite
+    overwrite : bool
         Replace a method of that name, be it of this package, of another one or of Quantus.
 
     Raises
@@ -146,9 +182,11 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
     ValueError
         The name is taken.
     TypeError
-        ``explainer`` is none of the three.
+        ``explainer`` is none of the three, or the name is no non-empty string.
     """
-    REGISTRY.add(name, explainer, overwrite, compat.method_names() - REGISTRY.added_to_quantus)
+    if isinstance(explainer, str):
+        raise TypeError(f"the explainer of {name!r} must be a class, a factory or a function, not {explainer!r}")
+    METHODS.add(MethodSpec(name, explainer), overwrite)
 
 
 def unregister_method(name: str) -> None:
@@ -159,14 +197,9 @@ def unregister_method(name: str) -> None:
     ValueError
         There is no method of that name.
     """
-    REGISTRY.remove(name)
+    METHODS.remove(name)
 
 
 def available_methods() -> list[str]:
     """Return the names that this package adds to ``quantus.explain``, those of other packages' entry points too."""
-    return REGISTRY.names()
-
-
-def discover() -> None:
-    """Enter the methods that installed packages offer through the entry point group ``quantus_vit.methods``."""
-    REGISTRY.load_entry_points(entry_points(group=ENTRY_POINT_GROUP), compat.method_names() - REGISTRY.added_to_quantus)
+    return METHODS.names()

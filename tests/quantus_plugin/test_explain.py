@@ -121,10 +121,17 @@ def test_softmax_follows_quantus(batch, explain, method):
         np.testing.assert_allclose(explain(model, x, y, method=method, softmax=softmax), theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_the_mode_of_the_model_is_as_quantus_leaves_it(plain, batch, explain, method):
+def test_the_model_is_explained_in_evaluation_mode_and_comes_back_in_its_own(plain, batch, explain, method):
+    expected = explain(plain, batch[0], batch[1], method=method)
+    plain.blocks.insert(0, torch.nn.Dropout(0.5))
     plain.train()
-    explain(plain, batch[0], batch[1], method=method)
-    assert not plain.training
+    plain.blocks[1].eval()
+    modes = [module.training for module in plain.modules()]
+    np.testing.assert_array_equal(explain(plain, batch[0], batch[1], method=method), expected)
+    assert [module.training for module in plain.modules()] == modes
+    with pytest.raises(TypeError):
+        explain(plain, batch[0], batch[1], method=method, xai_lib_kwargs={"scael": 1})
+    assert [module.training for module in plain.modules()] == modes
 
 
 def test_options_reach_the_explainer(plain, batch, explain, method):
@@ -142,8 +149,9 @@ def test_wrong_options(plain, batch, explain, method):
     x, y, _ = batch
     with pytest.raises(TypeError, match="scael"):
         explain(plain, x, y, method=method, xai_lib_kwargs={"scael": 2.0})
-    with pytest.warns(UserWarning, match="no option scael"):
+    with pytest.warns(UserWarning, match="no option scael") as caught:
         explain(plain, x, y, method=method, scael=2.0)
+    assert __file__ in {warning.filename for warning in caught}  # the line that called, not one of ours
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="Using quantus 'explain'")  # Quantus' own, where only zennit is.
@@ -192,6 +200,35 @@ def test_arrays_take_the_models_precision(plain, batch, explain):
     found = explain(plain.double(), x, y, method="TransformerLRP")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_models_in_half_precision(name, plain, batch, explain):
+    x, y, _ = batch
+    half = torch.as_tensor(x).bfloat16()
+    direct = getattr(attribution, name)(plain.bfloat16()).attribute(half, target=torch.as_tensor(y))
+    expected = direct.float().sum(1, keepdim=True).detach().numpy()
+    for inputs in (x, torch.as_tensor(x), half):
+        found = explain(plain, inputs, y, method=name)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_tensors_take_the_models_precision(plain, batch, explain, method):
+    x, y, _ = batch
+    expected = explain(plain, x, y, method=method)
+    np.testing.assert_allclose(explain(plain, torch.as_tensor(x).double(), y, method=method), expected, rtol=1e-6)
+    found = explain(plain.double(), torch.as_tensor(x), y, method=method)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_map_in_half_precision_is_summed_in_single(plain, batch, explain):
+    quantus_vit.register_method("Half", lambda model, inputs, targets: torch.full_like(inputs, 3e4).half())
+    try:
+        maps = explain(plain, batch[0], batch[1], method="Half")
+    finally:
+        quantus_vit.unregister_method("Half")
+    np.testing.assert_allclose(maps, 9e4, rtol=1e-3)  # above the largest float16
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import quantus
+import timm
 import torch
 
 from quantus_vit import GradientEnabled, gradients_enabled
@@ -32,6 +33,9 @@ WITHOUT_PREDICTION = {
     "RelevanceMassAccuracy", "RelevanceRankAccuracy", "AttributionLocalisation", "AUC", "Focus", "Sparseness",
     "Complexity", "EffectiveComplexity", "RandomLogit",
 }  # fmt: skip
+needs_shift = pytest.mark.skipif(
+    not hasattr(PyTorchModel, "add_mean_shift_to_first_layer"), reason="not in this version"
+)
 NAMES = {"MPRT": "ModelParameterRandomisation"}  # as older versions call it
 
 
@@ -226,6 +230,94 @@ def test_training_mode_comes_back():
     assert all(module.training for module in model.modules())
 
 
+def timm_vit() -> torch.nn.Module:
+    """A ViT whose first module is no convolution but a block around one."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=16, patch_size=4, embed_dim=16, depth=2, num_heads=2, num_classes=3
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.15)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", cases())
+def test_every_metric_runs_on_a_model_of_timm(name):
+    expected = scores_without_hooks(name)
+    if isinstance(expected, Exception):
+        if NEWEST:
+            raise expected
+        pytest.skip(f"Quantus {compat.installed_version()} fails on any model: {expected!r}")
+    scores = evaluate(GradientEnabled(make(name)), timm_vit())
+    assert type(scores) is type(expected)
+    assert len(scores) == len(expected) or isinstance(scores, dict)  # of models with other layers
+
+
+@needs_shift
+@pytest.mark.parametrize("model", [timm_vit, lambda: timm_vit().double(), lambda: toy_vit(hooked=True).double()])
+def test_a_shift_of_the_images_is_undone_by_the_first_layer(model):
+    x = toy_batch()[0]
+    plain = model()
+    with gradients_enabled():
+        shifted = PyTorchModel(plain, channel_first=True).add_mean_shift_to_first_layer(0.7, x[:1].shape)
+        expected = PyTorchModel(plain, channel_first=True).predict(x)
+        np.testing.assert_allclose(PyTorchModel(shifted).predict(x + 0.7), expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(PyTorchModel(shifted).predict(x) - expected).max() > 1e-3
+
+
+@needs_shift
+def test_a_model_whose_first_layer_does_not_see_the_images_cannot_be_shifted():
+    model = torch.nn.Sequential(torch.nn.Sequential(torch.nn.InstanceNorm2d(3)), toy_vit(hooked=False))
+    with gradients_enabled(), pytest.raises(ValueError, match="sees the images themselves; Sequential has 0"):
+        PyTorchModel(model).add_mean_shift_to_first_layer(0.7, (1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("name", ["FaithfulnessEstimate", "PixelFlipping", "Infidelity"])
+@pytest.mark.parametrize("last_softmax", [False, True])
+def test_models_in_double_precision(name, last_softmax):
+    def explain(model: torch.nn.Module, inputs: Any, targets: Any, **kwargs: Any) -> np.ndarray:
+        precision = next(model.parameters()).dtype
+        return input_times_gradient(Cast(model, precision), inputs, targets)
+
+    expected = evaluate(make(name), toy_vit(hooked=False, last_softmax=last_softmax))
+    model = toy_vit(hooked=True, last_softmax=last_softmax).double()
+    with pytest.raises(RuntimeError, match=r"[Dd]ouble|dtype"):
+        evaluate(make(name), toy_vit(hooked=False, last_softmax=last_softmax).double(), explain_func=explain)
+    assert_same(evaluate(GradientEnabled(make(name)), model, explain_func=explain), expected)
+    assert all(parameter.dtype == torch.float64 for parameter in model.parameters())
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+class Cast(torch.nn.Module):
+    """A model of another precision, for an explainer that knows float32 alone."""
+
+    def __init__(self, model: torch.nn.Module, precision: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x.to(self.precision)).float()
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_models_of_another_precision_give_float32(precision):
+    x = toy_batch()[0]
+    plain = PyTorchModel(toy_vit(hooked=False), channel_first=True)
+    other = PyTorchModel(toy_vit(hooked=True).to(precision), channel_first=True)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if precision == torch.float64 else {"rtol": 0.1, "atol": 0.05}
+    with gradients_enabled():
+        found = [other.predict(x)]
+        expected = [plain.predict(x)]
+        if hasattr(other, "get_hidden_representations"):
+            found.append(other.get_hidden_representations(x, layer_names=["norm"]))
+            expected.append(plain.get_hidden_representations(x, layer_names=["norm"]))
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.dtype == np.float32
+        np.testing.assert_allclose(mine, theirs, **tolerance)
+
+
 def test_two_threads_do_not_disturb_each_other():
     model = PyTorchModel(toy_vit(hooked=True), channel_first=True)
     x = toy_batch()[0]
@@ -326,7 +418,7 @@ def test_hidden_representations_are_those_of_quantus(selection):
     wrapped = PyTorchModel(model, channel_first=True)
     with gradients_enabled(chunk_size=2):
         np.testing.assert_allclose(wrapped.get_hidden_representations(x, **selection), expected, rtol=1e-4, atol=1e-5)
-        with pytest.raises(ValueError, match="No hidden representations"):
+        with pytest.raises(ValueError, match="no hidden representations"):
             wrapped.get_hidden_representations(x, ["no such layer"])
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -106,6 +106,19 @@ def test_a_broken_captum_is_named_and_does_not_stop_us(tmp_path, kind):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("how", ["absent", "broken"])
+def test_the_attributor_says_what_it_needs(tmp_path, how):
+    # Python takes a None among the modules for one that is not there.
+    hide = "import sys; sys.modules['zennit'] = None; " if how == "absent" else ""
+    (tmp_path / "zennit").mkdir()
+    (tmp_path / "zennit" / "__init__.py").write_text("import no_such_torchvision")
+    done = run(f"{hide}import quantus_vit.zennit_plugin", tmp_path)
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: quantus_vit.zennit_plugin needs zennit"), done.stderr
+    assert "pip install 'quantus-vit[zennit]' torchvision" in message
+    assert ("no_such_torchvision" in message) == (how == "broken")
+
+
 @once
 def test_importing_is_cheap():
     code = (

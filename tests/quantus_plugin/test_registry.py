@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import quantus
 
 import quantus_vit
-from quantus_vit.quantus_plugin import compat, dispatcher, is_registered, registry
+from quantus_vit import tables
+from quantus_vit.quantus_plugin import compat, dispatcher, is_registered
+from quantus_vit.quantus_plugin.registry import ENTRY_POINT_GROUP, METHODS
 
 from .conftest import InputTimesGradient
 
@@ -79,6 +82,18 @@ def test_both_are_idempotent(plain, batch, explain):
     assert sorted(listed()) == sorted(set(listed()))
 
 
+def test_one_unregister_undoes_any_number_of_registers():
+    original = compat.explain_function().__globals__["get_explanation"].original
+    for _ in range(3):
+        quantus_vit.register()
+    quantus_vit.unregister()
+    try:
+        assert not is_registered()
+        assert compat.explain_function().__globals__["get_explanation"] is original
+    finally:
+        quantus_vit.register()
+
+
 def test_someone_elses_patch_over_ours_survives(plain, batch, method, explain):
     namespace = compat.explain_function().__globals__
     ours = namespace["get_explanation"]
@@ -115,11 +130,11 @@ def test_names_come_and_go_in_quantus_lists():
 
 
 def test_clashes():
-    with pytest.raises(ValueError, match="'TransformerLRP' is already registered"):
+    with pytest.raises(ValueError, match="there is a method 'TransformerLRP' already"):
         quantus_vit.register_method("TransformerLRP", InputTimesGradient)
-    with pytest.raises(ValueError, match="a method of Quantus itself"):
+    with pytest.raises(ValueError, match="Quantus has a method 'Saliency' itself"):
         quantus_vit.register_method("Saliency", InputTimesGradient)
-    with pytest.raises(ValueError, match="NoSuch"):
+    with pytest.raises(ValueError, match="unknown method 'NoSuch'"):
         quantus_vit.unregister_method("NoSuch")
 
 
@@ -141,30 +156,36 @@ def test_overwriting_a_method_of_quantus_and_giving_it_back(plain, batch, explai
 
 @pytest.mark.parametrize("wrong", [3, "TransformerLRP", None, dict])
 def test_what_is_no_explainer(wrong):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="'Wrong'"):
         quantus_vit.register_method("Wrong", wrong)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="non-empty string"):
         quantus_vit.register_method("", InputTimesGradient)
 
 
-def test_entry_points_of_other_packages(monkeypatch, plain, batch, explain):
+@pytest.fixture
+def entry_points_of_others(monkeypatch) -> Iterator[None]:
+    """Packages that offer a method that works, one whose name is taken, one that Quantus has, and a broken one."""
     here = f"{InputTimesGradient.__module__}:InputTimesGradient"
-    found = [
-        EntryPoint("FromElsewhere", here, registry.ENTRY_POINT_GROUP),
-        EntryPoint("TransformerLRP", here, registry.ENTRY_POINT_GROUP),
-        EntryPoint("Missing", "no_such_module:Thing", registry.ENTRY_POINT_GROUP),
-    ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: found if group == registry.ENTRY_POINT_GROUP else [])
+    offered = {"FromElsewhere": here, "TransformerLRP": here, "Saliency": here, "Missing": "no_such_module:Thing"}
+    found = [EntryPoint(name, value, ENTRY_POINT_GROUP) for name, value in offered.items()]
+    monkeypatch.setattr(tables, "entry_points", lambda group: found if group == ENTRY_POINT_GROUP else [])
+    monkeypatch.setattr(METHODS, "_discovered", False)
     quantus_vit.unregister()
-    try:
-        with pytest.warns(UserWarning, match="'TransformerLRP' is already registered"):
-            quantus_vit.register()
-        assert explain(plain, batch[0], batch[1], method="FromElsewhere").shape == (3, 1, 16, 16)
-        with pytest.raises(ImportError, match="no_such_module"):
-            explain(plain, batch[0], batch[1], method="Missing")
-    finally:
-        quantus_vit.unregister_method("FromElsewhere")
-        quantus_vit.unregister_method("Missing")
+    yield
+    for name in ("FromElsewhere", "Missing"):
+        quantus_vit.unregister_method(name)
+    quantus_vit.register()
+
+
+def test_entry_points_of_other_packages(entry_points_of_others, plain, batch, explain):
+    with pytest.warns(UserWarning, match="is left out") as caught:
+        quantus_vit.register()
+    left_out = " ".join(str(warning.message) for warning in caught)
+    assert "there is a method 'TransformerLRP' already" in left_out
+    assert ("Quantus has a method 'Saliency' itself" in left_out) == ("Saliency" in compat.method_names())
+    assert explain(plain, batch[0], batch[1], method="FromElsewhere").shape == (3, 1, 16, 16)
+    with pytest.raises(ImportError, match="the method 'Missing' needs 'no_such_module:Thing'"):
+        explain(plain, batch[0], batch[1], method="Missing")
 
 
 def test_registering_from_many_threads():
