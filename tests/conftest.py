@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model
 
 
@@ -23,7 +24,11 @@ def shared_dir() -> Path:
 @pytest.fixture
 def config() -> ModelConfig:
     """A ViT small enough to train in a test."""
-    return ModelConfig("vit_tiny_patch16_224", {"depth": 2, "embed_dim": 32, "num_heads": 2}, image_size=32)
+    return ModelConfig(
+        "vit_tiny_patch16_224",
+        {"depth": 2, "embed_dim": 32, "num_heads": 2},
+        preprocessing=Preprocessing(size=(32, 32)),
+    )
 
 
 @pytest.fixture

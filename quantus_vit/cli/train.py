@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from ..data.preprocessing import Preprocessing
     from ..models.checkpoint import ModelConfig
     from ..training.transforms import LabelledImages
 
@@ -119,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     config = ModelConfig(
         architecture=args.model,
         model_kwargs=parse_model_kwargs(args.model_kwargs),
-        image_size=args.image_size,
+        preprocessing=Preprocessing(size=(args.image_size, args.image_size)),
         training={"data": args.data, "weights": args.weights},
     )
     model = _start(config, args.weights)
@@ -209,7 +210,7 @@ def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
 def _start(config: ModelConfig, weights: str) -> nn.Module:
     """Build the model with its starting weights."""
     from ..models.checkpoint import build_model
-    from ..training.weights import load_weights
+    from ..models.weights import load_weights
 
     if weights in ("pretrained", "none"):
         return build_model(config, pretrained=weights == "pretrained")

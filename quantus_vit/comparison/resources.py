@@ -51,9 +51,10 @@ def load_model(path: Path, device: str) -> tuple[torch.nn.Module, ModelConfig]:
         normalised otherwise than the data sets of this package do.
     """
     model, config = load_checkpoint(path, device)
-    if tuple(config.mean) != IMAGENET_MEAN or tuple(config.std) != IMAGENET_STD:
+    prepared = config.preprocessing
+    if prepared.mean != IMAGENET_MEAN or prepared.std != IMAGENET_STD:
         raise ValueError(
-            f"{str(path)!r} takes images normalised by mean {config.mean} and std {config.std}; this command gives "
+            f"{str(path)!r} takes images normalised by mean {prepared.mean} and std {prepared.std}; this command gives "
             f"ImageNet's, {IMAGENET_MEAN} and {IMAGENET_STD}"
         )
     return model, config

@@ -5,11 +5,22 @@ Importing this package imports neither timm nor any other source of models; a so
 
 from __future__ import annotations
 
-from . import checkpoint
+from . import callables, checkpoint, huggingface, timm
 from .base import LINKS, MODELS, TASKS, Classifier, ModelSpec, weights_digest
 from .loading import load_model
+from .matching import match_classes, parse_mapping
 
-__all__ = ["LINKS", "MODELS", "TASKS", "Classifier", "ModelSpec", "load_model", "weights_digest"]
+__all__ = [
+    "LINKS",
+    "MODELS",
+    "TASKS",
+    "Classifier",
+    "ModelSpec",
+    "load_model",
+    "match_classes",
+    "parse_mapping",
+    "weights_digest",
+]
 
-for _source in (checkpoint.SPEC,):
+for _source in (checkpoint.SPEC, timm.SPEC, huggingface.SPEC, callables.SPEC):
     MODELS.add(_source)

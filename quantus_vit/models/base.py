@@ -104,7 +104,7 @@ def check_class_names(names: object, task: object) -> tuple[str, ...]:
     ValueError
         An unknown task, equal names, or a number of them that does not go with the task.
     """
-    if task not in LINKS:
+    if not isinstance(task, str) or task not in LINKS:
         raise ValueError(f"task must be one of {', '.join(map(repr, TASKS))}, got {task!r}")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in names):
         raise TypeError(f"class names must be non-empty strings, got {names!r}")
@@ -150,23 +150,22 @@ class ModelSpec:
     Parameters
     ----------
     name : str
-        Such as "timm".
+        Such as "timm". A text that begins with it and a colon is this source's.
     summary : str
         One line for the help.
     syntax : str
         What a user types, such as "timm:NAME[@FILE]".
-    claims : callable
-        Whether a text is such a SPEC. The first entry of the table that claims a text loads it; entries whose texts
-        begin with a word and a colon come before those that look at endings.
     load : callable
-        From the text to a :class:`Classifier` on the CPU.
+        From the whole text to a :class:`Classifier` on the CPU.
+    claims : callable, optional
+        Whether a text without such a beginning is this source's too, as one that ends in ".safetensors" is.
     """
 
     name: str
     summary: str
     syntax: str
-    claims: Callable[[str], bool]
     load: Callable[[str], Classifier]
+    claims: Callable[[str], bool] | None = None
 
 
 MODELS: Table[ModelSpec] = Table("model source", ModelSpec, "quantus_vit.models")

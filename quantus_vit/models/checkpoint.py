@@ -5,11 +5,10 @@ Knows torch, timm and safetensors. It may not know Lightning: whoever explains a
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ..data.conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD
+from ..data.conventions import CLASS_NAMES
 from ..data.preprocessing import Preprocessing
-from .base import Classifier, ModelSpec
+from .architecture import build_timm_model, check_model_kwargs
+from .base import Classifier, ModelSpec, check_class_names
+from .weights import state_problems
 
 __all__ = ["METADATA_KEY", "SPEC", "ModelConfig", "build_model", "load_checkpoint", "save_checkpoint"]
 
@@ -34,31 +35,62 @@ class ModelConfig:
 
     Parameters
     ----------
-    architecture
+    architecture : str
         Name of a timm model that takes ``img_size``, such as "vit_base_patch16_224".
-    model_kwargs
-        Further arguments of ``timm.create_model``, such as ``{"depth": 4}``. Must survive JSON.
-    class_names
+    model_kwargs : dict
+        Further arguments of ``timm.create_model``, such as ``{"depth": 4}``; those that
+        :func:`~.architecture.check_model_kwargs` lets pass.
+    class_names : tuple of str
         Names of the outputs in their order.
-    image_size
-        Side of the square input in pixels.
-    mean, std
-        Normalisation per channel of the input.
-    training
-        How it was trained: settings and measured accuracy, for the reader alone; nothing depends on it.
+    preprocessing : Preprocessing
+        How the model wants its images.
+    task : str
+        "multiclass", "multilabel" or "binary", see :class:`Classifier`.
+    training : dict
+        How it was trained: settings and measured numbers, for the reader alone; nothing depends on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A field that makes no sense; the message names it.
     """
 
     architecture: str
     model_kwargs: dict[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = CLASS_NAMES
-    image_size: int = 224
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    preprocessing: Preprocessing = Preprocessing()  # noqa: RUF009 (frozen)
+    task: str = "multiclass"
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the fields: a configuration may come from a file of anybody's."""
+        if not isinstance(self.architecture, str):
+            raise TypeError(f"architecture must be the name of a timm model, got {self.architecture!r}")
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise TypeError(f"preprocessing must be a Preprocessing, got {self.preprocessing!r}")
+        if not isinstance(self.training, dict):
+            raise TypeError(f"training must be a mapping, got {self.training!r}")
+        check_model_kwargs(self.model_kwargs)
+        object.__setattr__(self, "class_names", check_class_names(self.class_names, self.task))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels.
+
+        Raises
+        ------
+        ValueError
+            The input is no square.
+        """
+        rows, columns = self.preprocessing.size
+        if rows != columns:
+            raise ValueError(f"the model's input is no square, but {rows} x {columns} pixels")
+        return rows
 
     def to_json(self, indent: int | None = None) -> str:
         """Write the configuration as JSON."""
-        return json.dumps(asdict(self), indent=indent)
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return json.dumps({**values, "preprocessing": self.preprocessing.to_dict()}, indent=indent)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
@@ -71,10 +103,10 @@ class ModelConfig:
         """
         try:
             values = json.loads(text)
-            for name in ("class_names", "mean", "std"):
-                values[name] = tuple(values[name])
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
+        except KeyError as error:
+            raise ValueError(f"not the configuration of a quantus-vit model: {error} is missing") from error
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not the configuration of a quantus-vit model: {error}") from error
 
 
@@ -83,9 +115,9 @@ def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
 
     Parameters
     ----------
-    config
+    config : ModelConfig
         What to build; one output for each of its class names.
-    pretrained
+    pretrained : bool
         Ask timm for its pretrained weights; needs a network, or timm's cache.
 
     Returns
@@ -98,25 +130,11 @@ def build_model(config: ModelConfig, pretrained: bool = False) -> nn.Module:
     ValueError
         If timm does not know the name, the model does not take the arguments, or pretrained weights cannot be had.
     """
-    import timm  # takes seconds, which --help and --version should not
-
-    if not timm.is_model(config.architecture):
-        similar = difflib.get_close_matches(config.architecture, timm.list_models(), n=3)
-        hint = f"; similar names: {', '.join(similar)}" if similar else "; timm.list_models('*vit*') lists names"
-        raise ValueError(f"timm {timm.__version__} has no model {config.architecture!r}{hint}")
-    arguments = {"img_size": config.image_size, **config.model_kwargs, "num_classes": len(config.class_names)}
-    try:
-        model: nn.Module = timm.create_model(config.architecture, pretrained=pretrained, **arguments)
-    except (TypeError, AssertionError) as error:
-        raise ValueError(f"timm cannot build {config.architecture!r} with {arguments}: {error}") from error
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        raise ValueError(
-            f"no pretrained weights for {config.architecture!r}, is there a network? Without one, give a file with "
-            f"--weights FILE, or --weights none to train from scratch. ({_first_line(error)})"
-        ) from error
-    return model
+    rows, columns = config.preprocessing.size
+    arguments = {"img_size": rows if rows == columns else (rows, columns), **config.model_kwargs}
+    if config.preprocessing.channels != 3:
+        arguments["in_chans"] = config.preprocessing.channels
+    return build_timm_model(config.architecture, pretrained, **arguments, num_classes=len(config.class_names))
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, config: ModelConfig) -> Path:
@@ -124,11 +142,11 @@ def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, config: Mode
 
     Parameters
     ----------
-    path
+    path : str or path
         File to write, by custom ``*.safetensors``; its folder is created where missing.
-    model
+    model : torch.nn.Module
         A model that ``build_model(config)`` could have made.
-    config
+    config : ModelConfig
         The recipe.
 
     Returns
@@ -148,9 +166,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
 
     Parameters
     ----------
-    path
-        The ``.safetensors`` file.
-    device
+    path : str or path
+        The ``.safetensors`` file. It may come from anybody: nothing in it is executed, and only known-harmless
+        arguments reach timm.
+    device : str or torch.device
         Where to put the model.
 
     Returns
@@ -172,19 +191,18 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise FileNotFoundError(
             f"no checkpoint file {str(path)!r}; `quantus-vit train --out DIR` writes DIR/model.safetensors"
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{str(path)!r} is no safetensors file: {error}") from error
+    metadata, tensors = _read(path)
     if METADATA_KEY not in metadata:
         raise ValueError(
-            f"{str(path)!r} holds weights but not the configuration of a quantus-vit model; plain weights go to "
-            "`quantus-vit train --weights FILE`, whose output can be loaded"
+            f"{str(path)!r} holds weights but not the configuration of a quantus-vit model; give plain weights of a "
+            f"timm model as timm:NAME@{path}"
         )
-    config = ModelConfig.from_json(metadata[METADATA_KEY])
-    model = build_model(config)
+    try:
+        config = ModelConfig.from_json(metadata[METADATA_KEY])
+        _check_dimensions(config, tensors)
+        model = build_model(config)
+    except ValueError as error:
+        raise ValueError(f"cannot load {str(path)!r}: {error}") from error
     problems = state_problems(model.state_dict(), tensors)
     if problems:
         raise ValueError(f"the weights in {str(path)!r} do not fit {config.architecture!r}: {'; '.join(problems)}")
@@ -192,41 +210,38 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     return model.to(device).eval(), config
 
 
+def _read(path: Path) -> tuple[Mapping[str, str], dict[str, torch.Tensor]]:
+    """Metadata and tensors of a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is no safetensors file: {error}") from error
+
+
+def _check_dimensions(config: ModelConfig, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a model that is larger than the weights in the file, before it takes the memory.
+
+    Every width is a dimension of some tensor, and there are more tensors than blocks.
+    """
+    largest = max([len(tensors), *(side for tensor in tensors.values() for side in tensor.shape)], default=0)
+    for name, value in config.model_kwargs.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, int | float) and number > largest:
+                raise ValueError(f"the model's {name}={value!r} does not go with weights of at most {largest} rows")
+
+
 def _load(spec: str) -> Classifier:
     """Load ``FILE.safetensors``."""
     model, config = load_checkpoint(spec)
-    preprocessing = Preprocessing(
-        size=(config.image_size, config.image_size), mean=config.mean, std=config.std, channels=len(config.mean)
-    )
-    return Classifier(model, config.class_names, preprocessing, source=spec)
+    return Classifier(model, config.class_names, config.preprocessing, config.task, source=spec)
 
 
 SPEC = ModelSpec(
     name="checkpoint",
-    summary="written by `quantus-vit train`",
+    summary="a file written by `quantus-vit train`",
     syntax="FILE.safetensors",
-    claims=lambda text: text.lower().endswith(".safetensors"),
     load=_load,
+    claims=lambda text: text.lower().endswith(".safetensors"),
 )
 """The source of our own model files."""
-
-
-def state_problems(expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
-    """Say in words how two state dicts differ: missing keys, unexpected keys, other shapes; empty if they fit."""
-    missing = sorted(expected.keys() - found.keys())
-    unexpected = sorted(found.keys() - expected.keys())
-    shapes = [
-        f"{name} is {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & found.keys())
-        if found[name].shape != expected[name].shape
-    ]
-    named = (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", shapes))
-    return [f"{len(names)} {what} ({_shorten(names)})" for what, names in named if names]
-
-
-def _shorten(names: list[str], limit: int = 4) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import torch
 
-from .base import MODELS, Classifier
+from .base import MODELS, Classifier, ModelSpec
 
 __all__ = ["load_model"]
 
@@ -21,8 +21,9 @@ def load_model(spec: str | os.PathLike[str], device: str | torch.device = "cpu")
     Parameters
     ----------
     spec : str or path
-        ``FILE.safetensors`` (written by ``quantus-vit train``), or what another source of the table
-        :data:`~quantus_vit.models.MODELS` claims.
+        ``FILE.safetensors`` (written by ``quantus-vit train``), ``timm:NAME`` or ``timm:NAME@FILE``,
+        ``hf:FOLDER_OR_ID``, ``FILE.py:NAME`` or ``package.module:NAME``, or what another package adds to the table
+        :data:`~quantus_vit.models.MODELS`.
     device : str or torch.device
         Where to put the model.
 
@@ -42,10 +43,17 @@ def load_model(spec: str | os.PathLike[str], device: str | torch.device = "cpu")
     """
     text = os.fspath(spec)
     target = _device(device)
+    loaded = _source_of(text).load(text)
+    return replace(loaded, module=loaded.module.to(target), source=loaded.source or text)
+
+
+def _source_of(text: str) -> ModelSpec:
+    prefix, colon, _ = text.partition(":")
+    if colon and prefix in MODELS:
+        return MODELS[prefix]
     for source in MODELS:
-        if source.claims(text):
-            loaded = source.load(text)
-            return replace(loaded, module=loaded.module.to(target), source=loaded.source or text)
+        if source.claims is not None and source.claims(text):
+            return source
     forms = "; ".join(f"{source.syntax} ({source.summary})" for source in MODELS)
     raise ValueError(f"{text!r} names no model; a model is given as {forms}")
 

@@ -14,6 +14,7 @@ from PIL import Image
 from quantus_vit import assets
 from quantus_vit.cli import main
 from quantus_vit.cli.compare import _Words
+from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model, save_checkpoint
 
 from .toys import read_rows
@@ -23,7 +24,7 @@ KWARGS = {"embed_dim": 24, "depth": 2, "num_heads": 2, "patch_size": 8}
 
 def make_checkpoint(path: Path, **config) -> Path:
     torch.manual_seed(0)
-    settings = ModelConfig("vit_tiny_patch16_224", KWARGS, **({"image_size": 32} | config))
+    settings = ModelConfig("vit_tiny_patch16_224", KWARGS, **({"preprocessing": Preprocessing(size=(32, 32))} | config))
     return save_checkpoint(path, build_model(settings), settings)
 
 
@@ -137,7 +138,10 @@ def test_compare_refuses_a_folder_that_holds_no_data(tmp_path, checkpoint, capsy
     ("config", "message"),
     [
         ({"class_names": ("cat", "dog")}, "the model's classes are cat, dog; the data sets have COVID-19"),
-        ({"mean": (0.5, 0.5, 0.5)}, "takes images normalised by mean (0.5, 0.5, 0.5)"),
+        (
+            {"preprocessing": Preprocessing(size=(32, 32), mean=(0.5, 0.5, 0.5))},
+            "takes images normalised by mean (0.5, 0.5, 0.5)",
+        ),
     ],
 )
 def test_compare_refuses_a_model_of_other_images(tmp_path, capsys, config, message) -> None:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import METADATA_KEY, ModelConfig, build_model, load_checkpoint, save_checkpoint
 
 
@@ -66,7 +67,7 @@ def test_broken_configuration(tmp_path: Path, model: nn.Module, text: str) -> No
 
 
 def test_weights_of_another_size(tmp_path: Path, model: nn.Module, config: ModelConfig) -> None:
-    wider = dataclasses.replace(config, image_size=64)
+    wider = dataclasses.replace(config, preprocessing=Preprocessing(size=(64, 64)))
     path = save_checkpoint(tmp_path / "m.safetensors", model, wider)
     with pytest.raises(ValueError, match=r"other shapes \(pos_embed is \(1, 5, 32\) instead of \(1, 17, 32\)\)"):
         load_checkpoint(path)

@@ -80,7 +80,7 @@ def test_other_packages_add_sources() -> None:
     def load(text: str) -> Classifier:
         return Classifier(nn.Linear(1, 2), ("a", "b"), SQUARE)
 
-    MODELS.add(ModelSpec("toy", "made for this test", "toy:NAME", lambda text: text.startswith("toy:"), load))
+    MODELS.add(ModelSpec("toy", "made for this test", "toy:NAME", load))
     try:
         assert quantus_vit.load_model("toy:x").source == "toy:x"
     finally:

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model
-from quantus_vit.training.weights import load_weights
+from quantus_vit.models.weights import load_weights
 
 
 def other(config: ModelConfig, **changes: Any) -> nn.Module:
@@ -62,7 +63,7 @@ def test_head_for_other_classes_is_left_out(tmp_path: Path, model: nn.Module, co
 
 
 def test_position_embedding_of_another_image_size(tmp_path: Path, model: nn.Module, config: ModelConfig) -> None:
-    source = other(config, image_size=64)
+    source = other(config, preprocessing=Preprocessing(size=(64, 64)))
     with torch.no_grad():
         # A ramp along x stays one when it is resized: each row of the small grid rises, columns are constant.
         source.pos_embed[0, 1:] = torch.arange(4.0).repeat(4)[:, None]
@@ -100,7 +101,7 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path, model: nn.Modu
 
 
 def test_missing_file(tmp_path: Path, model: nn.Module) -> None:
-    with pytest.raises(FileNotFoundError, match="'pretrained', 'none' or a file"):
+    with pytest.raises(FileNotFoundError, match="no weights file"):
         load_weights(model, tmp_path / "none.pth")
 
 
