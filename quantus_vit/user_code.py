@@ -9,12 +9,13 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["load_callable", "names_callable"]
+__all__ = ["describe_error", "load_callable", "names_callable"]
 
 
 def names_callable(text: str) -> bool:
@@ -49,7 +50,7 @@ def load_callable(text: str) -> Callable[..., Any]:
     except FileNotFoundError:
         raise
     except Exception as error:  # whatever a user's module raises
-        raise ValueError(f"{place!r} cannot be imported ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{place!r} cannot be imported ({describe_error(error)})") from error
     if not hasattr(module, attribute):
         names = ", ".join(name for name, value in vars(module).items() if callable(value) and name[0] != "_")
         raise ValueError(f"{place!r} has no {attribute!r}; its callables: {names or 'none'}")
@@ -70,9 +71,27 @@ def _run_file(path: Path) -> ModuleType:
         raise ImportError(f"{str(path)!r} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)  # so that the file can import its neighbours, as a script does
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(folder)
     return module
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception of a user's code in one line, with the line of code that raised it.
+
+    Examples
+    --------
+    >>> describe_error(KeyError("weights"))
+    "KeyError: 'weights'"
+    """
+    message = (str(error).strip().splitlines() or [""])[0]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{f': {message}' if message else ''}{where}"

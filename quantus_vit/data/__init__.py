@@ -6,6 +6,7 @@ from .base import DATASETS, Annotation, DatasetSpec, Record, Sample, XrayDataset
 from .conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, SPLITS, XraySample
 from .covid_qu_ex import COVID_QU_EX, CovidQuEx, download_covid_qu_ex
 from .phantom import CONFOUNDED, PHANTOM, ConfoundedPhantom, Phantom
+from .preprocessing import Preprocessing
 from .python_file import PYTHON
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CovidQuEx",
     "DatasetSpec",
     "Phantom",
+    "Preprocessing",
     "Record",
     "Sample",
     "XrayDataset",

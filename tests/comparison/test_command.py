@@ -139,8 +139,8 @@ def test_compare_refuses_a_folder_that_holds_no_data(tmp_path, checkpoint, capsy
     [
         ({"class_names": ("cat", "dog")}, "the model's classes are cat, dog; the data sets have COVID-19"),
         (
-            {"preprocessing": Preprocessing(size=(32, 32), mean=(0.5, 0.5, 0.5))},
-            "takes images normalised by mean (0.5, 0.5, 0.5)",
+            {"preprocessing": Preprocessing((32, 32), mean=(0.5,) * 3)},
+            "images normalised by mean (0.5, 0.5, 0.5)",
         ),
     ],
 )

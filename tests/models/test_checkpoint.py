@@ -49,7 +49,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_plain_weights_are_not_ours(tmp_path: Path, model: nn.Module) -> None:
     save_file(model.state_dict(), tmp_path / "plain.safetensors")
-    with pytest.raises(ValueError, match=r"plain\.safetensors.*--weights FILE"):
+    with pytest.raises(ValueError, match=r"plain\.safetensors.*timm:NAME@"):
         load_checkpoint(tmp_path / "plain.safetensors")
 
 

@@ -96,7 +96,7 @@ def test_preprocessing_is_the_processors(name: str, shape: tuple[int, int]) -> N
     [
         (
             lambda: transformers.LevitImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE),
-            "otherwise|settings say",
+            "than its settings say",
         ),
         (lambda: transformers.ViTImageProcessor(size=SIZE, rescale_factor=1 / 127.5), "otherwise than its settings"),
         (lambda: transformers.ViTImageProcessor(size=SIZE, do_resize=False), "do_resize is off"),

@@ -34,14 +34,14 @@ def test_mapping() -> None:
         (
             ("Normal", "Edema"),
             [],
-            "no output for 'Edema' of the data; the model has Normal, COVID-19, Non-COVID; the data",
+            "for 'Edema' of the data; the model has Normal, COVID-19, Non-COVID; the data have N",
         ),
         (("Normal",), ["x=Normal"], "the model has no class 'x'"),
         (("Normal",), ["Normal=Edema"], "the data have no class 'Edema'"),
         (
             ("Normal", "Healthy"),
             ["Normal=Healthy"],
-            "'Normal' and 'Healthy' of the data both go to the model's 'Normal'",
+            "'Normal' and 'Healthy' of the data both go to the model's 'N",
         ),
         (("Normal",), ["-=Normal"], "all classes of the data are left out"),
     ],
