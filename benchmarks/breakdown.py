@@ -27,8 +27,9 @@ import torch.nn.functional as F
 from candidates import CANDIDATES, candidate, make_images, make_model, plain_forward
 from measuring import times
 
-from quantus_vit.relevance import operations
-from quantus_vit.relevance.operations import base
+from quantus_vit.relevance.operations.affine import Linear
+from quantus_vit.relevance.operations.node import Node
+from quantus_vit.relevance.operations.products import Product
 
 PASSES = ("forward", "gradient", "relevance")
 
@@ -43,7 +44,7 @@ class Instrument:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        node: Any = base._Node
+        node: Any = Node
         forward, backward = node.forward, node.backward
 
         def timed_forward(ctx: Any, operation: Any, *rest: Any) -> Any:
@@ -51,7 +52,7 @@ class Instrument:
             return self._timed(("forward", operation.kind), lambda: forward(ctx, operation, *rest))
 
         def timed_backward(ctx: Any, message: Any) -> Any:
-            name = "relevance" if ctx.operation.state.relevance else "gradient"
+            name = "relevance" if ctx.operation.state.current.relevance else "gradient"
             self._note_product(name, ctx.operation)
             return self._timed((name, ctx.operation.kind), lambda: backward(ctx, message))
 
@@ -70,9 +71,9 @@ class Instrument:
 
     def _note_product(self, name: str, operation: Any) -> None:
         shapes = [tuple(shape) for shape in operation.shapes]
-        if isinstance(operation, operations.Linear):
+        if isinstance(operation, Linear):
             self.products.append((name, "linear", shapes[0], tuple(operation.weight.shape)))
-        elif isinstance(operation, operations.Product):
+        elif isinstance(operation, Product):
             self.products.append((name, "product", *shapes))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..relevance import Composite, Trace, attn_lrp, trace
+from ..relevance import Composite, Trace, TraceOptions, attn_lrp, trace
 from .base import PropagationMethod, one_hot, require_relevance
 
 
@@ -52,7 +52,7 @@ class AttnLRP(PropagationMethod):
         return True
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
-        return trace(self.model, inputs, self.composite, arguments=forward_args, gradients=False)
+        return trace(self.model, inputs, TraceOptions(self.composite, arguments=forward_args, gradients=False))
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         seeds = [one_hot(target, traced.logits) for target in targets]

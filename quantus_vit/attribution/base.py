@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from ..relevance import Trace
 from ..relevance.forward import original
-from ..relevance.passes import Trace
 
 if TYPE_CHECKING:
 

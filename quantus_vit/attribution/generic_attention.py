@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..relevance import trace
+from ..relevance import TraceOptions, trace
 from ..relevance.composites import gradient
-from ..relevance.passes import Attention
+from ..relevance.state import Attention
 from .base import AttributionMethod, one_hot, resolve_target
 from .tokens import check_interpolation, readout, rollout_row, start_row, to_image, token_grid, token_layers
 
@@ -37,7 +37,8 @@ class GenericAttention(AttributionMethod):
         self.interpolate = interpolate
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
-        traced = trace(self.model, inputs, gradient(), start="attention", keep_weights=True, arguments=forward_args)
+        options = TraceOptions(gradient(), "attention", arguments=forward_args, keep_weights=True)
+        traced = trace(self.model, inputs, options)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(seed, keep=False)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..relevance import trace
+from ..relevance import Trace, TraceOptions, trace
 from ..relevance.composites import gradient
 from ..relevance.forward import original
-from ..relevance.passes import Attention, Trace
-from ..relevance.rules import HALF
+from ..relevance.numerics import HALF
+from ..relevance.state import Attention
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -176,12 +176,12 @@ def weights_with_readout(
     Only what lies above the last attention layer is differentiated. Where that layer's place could not be told from
     the model's modules, the forward runs a second time.
     """
-    options: dict[str, Any] = {"keep_weights": True, "reduce_weights": reduce, "arguments": arguments}
-    traced = trace(model, inputs, gradient(), start="last attention", **options)
+    options = TraceOptions(gradient(), "last attention", 0, tuple(arguments), True, reduce)
+    traced = trace(model, inputs, options)
     layers = token_layers(traced.attentions, inputs.shape[0])
     traced.gradient(torch.ones_like(traced.logits), keep=False)
     if layers.last.gradient is None:
-        traced = trace(model, inputs, gradient(), start="attention", start_layer=layers.last.index, **options)
+        traced = trace(model, inputs, replace(options, start="attention", start_layer=layers.last.index))
         layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(torch.ones_like(traced.logits), keep=False)
     found = layers.last.gradient

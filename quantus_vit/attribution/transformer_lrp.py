@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..relevance import trace, transformer_lrp
-from ..relevance.forward import Start
-from ..relevance.passes import Attention, Trace
+from ..relevance import Trace, TraceOptions, trace, transformer_lrp
+from ..relevance.options import Start
+from ..relevance.state import Attention
 from .base import PropagationMethod, one_hot, require_relevance
 from .tokens import (
     Layers,
@@ -26,7 +27,124 @@ from .tokens import (
     weights_with_readout,
 )
 
-VARIANTS = ("transformer_attribution", "rollout", "last_layer", "last_layer_attn", "second_layer", "full")
+
+class Row:
+    """One target's relevance over the tokens, (N, T), as its layers' maps arrive from the last to the first.
+
+    Parameters
+    ----------
+    layers : Layers
+    start : Tensor
+        (N, queries of the last layer), where the logits are read from.
+    first_layer : int
+        Maps below it do not count.
+    """
+
+    def __init__(self, layers: Layers, start: Tensor, first_layer: int) -> None:
+        self._layers, self._first = layers, first_layer
+        self._start = at_least_single(start)
+        self.row = torch.zeros_like(self._start)
+
+    def descend(self, index: int, layer: Tensor) -> None:
+        """Take the map (N, queries, T) of the layer with this index."""
+        if index == len(self._layers.blocks):  # attention pooling
+            self._start = self.row = apply_attention(self._start, layer)
+        elif index >= self._first:
+            self._take(index, layer)
+
+    def _take(self, index: int, layer: Tensor) -> None:
+        """Take the map of a block, (N, T, T)."""
+        raise NotImplementedError
+
+
+class RolloutRow(Row):
+    """The row of (I + A_L) ... (I + A_1)."""
+
+    def _take(self, index: int, layer: Tensor) -> None:
+        self.row = row_below(self.row, self._start, layer, self._layers.pooling is not None)
+
+
+class FirstLayerRow(Row):
+    """The row of the first layer's map alone."""
+
+    def _take(self, index: int, layer: Tensor) -> None:
+        if index == self._first:
+            self.row = apply_attention(self._start, layer)
+
+
+class LastLayerRow(Row):
+    """The row of the last layer's map alone, of the pooling's where there is one."""
+
+    def descend(self, index: int, layer: Tensor) -> None:
+        """Take the map if it is the last layer's."""
+        if index == self._layers.last.index:
+            self.row = apply_attention(self._start, layer)
+
+
+class Rows:
+    """The rows of several targets: which a walk tells of each attention layer, as soon as it has its relevance.
+
+    Parameters
+    ----------
+    layers : Layers
+    form : subclass of Row
+    first_layer : int
+    """
+
+    def __init__(self, layers: Layers, form: type[Row], first_layer: int) -> None:
+        self._layers, self._form, self._first = layers, form, first_layer
+        self._rows: dict[int, Row] = {}
+
+    def take(self, number: int, layer: Attention) -> None:
+        """Take (G * R)+ of a layer, or R+ where there is no gradient, for the target of this number; free both."""
+        assert layer.relevance is not None
+        if layer.index == self._layers.last.index:
+            evidence = layer.relevance if layer.gradient is None else layer.gradient
+            self._rows[number] = self._form(self._layers, readout(evidence), self._first)
+        weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
+        if number in self._rows:
+            positive = F.relu(weighted, inplace=layer.gradient is not None)
+            self._rows[number].descend(layer.index, positive.mean(1))
+        layer.relevance = layer.gradient = None
+
+    def finished(self, count: int) -> list[Tensor]:
+        """The rows (N, T) of so many targets, after the walk."""
+        if len(self._rows) < count:
+            raise ValueError("the model's logits do not depend on its last attention layer")
+        return [self._rows[number].row for number in range(count)]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells one variant of the authors' code from the others.
+
+    Attributes
+    ----------
+    start : {"attention", "last attention", "input"}
+        Where passes end: at the attention maps, whose relevance is rolled out; at the last one, whose weights are the
+        map; or at the pixels, whose relevance is the map.
+    gradients : bool
+        The maps are (G * R)+ and not R+.
+    first_layer : int or None
+        The first attention layer of interest; None is the caller's ``start_layer``.
+    row : subclass of Row
+        How the layers' maps become one row.
+    """
+
+    start: Start = "attention"
+    gradients: bool = False
+    first_layer: int | None = 0
+    row: type[Row] = RolloutRow
+
+
+VARIANTS = {
+    "transformer_attribution": Variant(gradients=True, first_layer=None),
+    "rollout": Variant(first_layer=None),
+    "last_layer": Variant(gradients=True, row=LastLayerRow),
+    "last_layer_attn": Variant("last attention"),
+    "second_layer": Variant(gradients=True, first_layer=1, row=FirstLayerRow),
+    "full": Variant("input"),
+}
 
 
 class TransformerLRP(PropagationMethod):
@@ -84,81 +202,41 @@ class TransformerLRP(PropagationMethod):
         check_start_layer(start_layer)
         check_interpolation(interpolate)
         self.variant = variant
+        self._recipe = VARIANTS[variant]
+        self._first_layer = start_layer if self._recipe.first_layer is None else self._recipe.first_layer
         self.start_layer = start_layer
         self.interpolate = interpolate
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
-        start: Start = "input" if self.variant == "full" else "attention"
-        first = {"transformer_attribution": self.start_layer, "rollout": self.start_layer, "second_layer": 1}
-        if self.variant == "last_layer_attn":
+        recipe, first = self._recipe, self._first_layer
+        if recipe.start == "last attention":
             return weights_with_readout(self.model, inputs, None, forward_args)[0]
-        start_layer = first.get(self.variant, 0)
-        options: dict[str, Any] = {"arguments": forward_args, "gradients": self._weighs_by_gradients}
-        traced = trace(self.model, inputs, transformer_lrp(), start=start, start_layer=start_layer, **options)
-        token_layers(traced.attentions, inputs.shape[0]).check_start(start_layer)
+        traced = trace(
+            self.model,
+            inputs,
+            TraceOptions(transformer_lrp(), recipe.start, first, forward_args, gradients=recipe.gradients),
+        )
+        token_layers(traced.attentions, inputs.shape[0]).check_start(first)
         return traced
-
-    @property
-    def _weighs_by_gradients(self) -> bool:
-        return self.variant in ("transformer_attribution", "last_layer", "second_layer")
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         seeds = [one_hot(target, traced.logits) for target in targets]
-        if self.variant == "full":
+        if self._recipe.start == "input":
             return [require_relevance(message).sum(1, keepdim=True) for (message,) in traced.walk(seeds)]
         layers = token_layers(traced.attentions, inputs.shape[0])
-        if self.variant == "last_layer_attn":
-            rows = [self._weights_row(layers)] * len(seeds)
+        if self._recipe.start == "last attention":
+            found = [weights_row(layers)] * len(seeds)
         else:
-            rows = self._rows(traced, layers, seeds)
+            rows = Rows(layers, self._recipe.row, self._first_layer)
+            traced.walk(seeds, rows.take, gradients=self._recipe.gradients)
+            found = rows.finished(len(seeds))
         grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return [to_image(row, grid, inputs, self.interpolate) for row in rows]
-
-    def _weights_row(self, layers: Layers) -> Tensor:
-        """(N, T): the readout's attention weights in the last layer."""
-        last = layers.last
-        assert last.weights is not None
-        assert last.gradient is not None
-        return apply_attention(readout(last.gradient), last.weights.clamp(min=0).mean(1))
-
-    def _rows(self, traced: Trace, layers: Layers, seeds: list[Tensor]) -> list[Tensor]:
-        """For each seed (N, T): the readout's relevance over the tokens, by variant."""
-        rows: dict[int, _Row] = {}
-
-        def on_attention(number: int, layer: Attention) -> None:
-            assert layer.relevance is not None
-            if layer.index == layers.last.index:
-                evidence = layer.relevance if layer.gradient is None else layer.gradient
-                rows[number] = _Row(layers, readout(evidence), self.variant, self.start_layer)
-            weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
-            if number in rows:
-                rows[number].descend(layer.index, F.relu(weighted, inplace=layer.gradient is not None).mean(1))
-            layer.relevance = layer.gradient = None
-
-        traced.walk(seeds, on_attention, gradients=self._weighs_by_gradients)
-        if len(rows) < len(seeds):
-            raise ValueError("the model's logits do not depend on its last attention layer")
-        return [rows[number].row for number in range(len(seeds))]
+        return [to_image(row, grid, inputs, self.interpolate) for row in found]
 
 
-class _Row:
-    """One target's relevance over the tokens, (N, T), as its layers' maps arrive from the last to the first."""
-
-    def __init__(self, layers: Layers, readout: Tensor, variant: str, start_layer: int) -> None:
-        self._layers, self._variant, self._first = layers, variant, start_layer
-        self._start = at_least_single(readout)
-        self.row = torch.zeros_like(self._start)
-
-    def descend(self, index: int, layer: Tensor) -> None:
-        """Take the map (N, queries, T) of the layer with this index."""
-        pooled = self._layers.pooling is not None
-        if self._variant == "last_layer":
-            if index == self._layers.last.index:
-                self.row = apply_attention(self._start, layer)
-        elif index == len(self._layers.blocks):  # attention pooling
-            self._start = self.row = apply_attention(self._start, layer)
-        elif self._variant == "second_layer":
-            if index == 1:
-                self.row = apply_attention(self._start, layer)
-        elif index >= self._first:
-            self.row = row_below(self.row, self._start, layer, pooled)
+def weights_row(layers: Layers) -> Tensor:
+    """(N, T): the readout's attention weights in the last layer."""
+    last = layers.last
+    assert last.weights is not None
+    assert last.gradient is not None
+    return apply_attention(readout(last.gradient), last.weights.clamp(min=0).mean(1))

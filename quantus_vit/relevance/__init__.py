@@ -5,10 +5,11 @@ It knows torch only: no Quantus, no Captum, no model family.
 
 from __future__ import annotations
 
+from .backward import Trace
 from .composites import Composite, attn_lrp, transformer_lrp
 from .conservation import ConservationReport
 from .forward import trace
-from .passes import Trace
+from .options import TraceOptions
 from .rules import Rule
 
-__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "attn_lrp", "trace", "transformer_lrp"]
+__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "TraceOptions", "attn_lrp", "trace", "transformer_lrp"]

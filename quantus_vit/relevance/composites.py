@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Any, cast, get_args
 
+from .numerics import MessageKind
+from .operations.base import KINDS
 from .rules import (
     DetachedNorm,
     Epsilon,
     Gamma,
     GradientTimesInput,
-    MessageKind,
     NormalizedAdd,
     Pass,
     PassAfterClone,
@@ -24,20 +26,7 @@ from .rules import (
     ZPlus,
 )
 
-KINDS = (
-    "linear",
-    "projection",
-    "convolution",
-    "matmul",
-    "attention",
-    "softmax",
-    "normalisation",
-    "activation",
-    "add",
-    "scale",
-    "gate",
-    "pooling",
-)
+__all__ = ["Composite", "attn_lrp", "gradient", "transformer_lrp"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +46,15 @@ class Composite:
     rules : mapping of kind to Rule
     exceptions : sequence of (pattern, mapping of kind to Rule)
         The last whose pattern (as in ``fnmatch``) matches the module's name wins.
+    chosen : frozenset of str
+        The kinds given to :meth:`using`: a trace tells which of them the model has no operation of.
+
+    Raises
+    ------
+    ValueError
+        An unknown kind, a rule that is not written for the composite's messages, or not for calls of that kind.
+    TypeError
+        What is given as a rule is none.
 
     Examples
     --------
@@ -66,32 +64,57 @@ class Composite:
     """
 
     message_kind: MessageKind
-    rules: Mapping[str, Rule]
-    exceptions: tuple[tuple[str, Mapping[str, Rule]], ...] = field(default=())
+    rules: Mapping[str, Rule[Any]]
+    exceptions: tuple[tuple[str, Mapping[str, Rule[Any]]], ...] = field(default=())
+    chosen: frozenset[str] = field(default=frozenset())
 
     def __post_init__(self) -> None:
-        for kinds in (self.rules, *(rules for _, rules in self.exceptions)):
-            for kind, rule in kinds.items():
-                if kind not in KINDS:
-                    raise ValueError(f"unknown kind of operation {kind!r}; the kinds are {', '.join(KINDS)}")
-                if not isinstance(rule, Rule):
-                    raise TypeError(f"the rule for {kind!r} must be a Rule instance, not {rule!r}")
+        if self.message_kind not in get_args(MessageKind):
+            raise ValueError(f'message_kind must be "relevance" or "multiplier", not {self.message_kind!r}')
+        for rules in (self.rules, *(rules for _, rules in self.exceptions)):
+            for kind, rule in rules.items():
+                check_rule(rule, kind, self.message_kind)
         object.__setattr__(self, "rules", MappingProxyType(dict(self.rules)))
 
-    def using(self, **rules: Rule) -> Composite:
+    def using(self, **rules: Rule[Any]) -> Composite:
         """The same composite with other rules for some kinds."""
-        return replace(self, rules={**self.rules, **rules})
+        return replace(self, rules={**self.rules, **rules}, chosen=self.chosen | rules.keys())
 
-    def where(self, pattern: str, **rules: Rule) -> Composite:
+    def where(self, pattern: str, **rules: Rule[Any]) -> Composite:
         """The same composite with other rules in the modules whose name matches ``pattern`` (``fnmatch``)."""
         return replace(self, exceptions=(*self.exceptions, (pattern, rules)))
 
-    def rule(self, kind: str, module_name: str) -> Rule | None:
+    def rule(self, kind: str, module_name: str) -> Rule[Any] | None:
         """The rule for an operation of ``kind`` in the module named ``module_name``; None where there is none."""
         for pattern, rules in reversed(self.exceptions):
             if kind in rules and fnmatchcase(module_name, pattern):
-                return rules[kind]
+                return cast("Rule[Any]", rules[kind])
         return self.rules.get(kind)
+
+
+def check_rule(rule: Any, kind: str, message_kind: MessageKind) -> None:
+    """Raise unless the rule is written for these messages and for every operation of the kind.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`Composite` says.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of operation {kind!r}; the kinds are {', '.join(KINDS)}")
+    if not isinstance(rule, Rule):
+        raise TypeError(f"the rule for {kind!r} must be a Rule instance, not {rule!r}")
+    if message_kind not in rule.message_kinds:
+        raise ValueError(
+            f"{rule!r} for {kind!r} takes messages of kind {' or '.join(map(repr, rule.message_kinds))}, and this "
+            f"composite's are {message_kind!r} (see Rule.message_kinds)"
+        )
+    others = [operation.__name__ for operation in KINDS[kind] if not issubclass(operation, rule.operations)]
+    if others:
+        raise ValueError(
+            f"{rule!r} is a rule of {rule.operations.__name__}, which {kind!r} ({', '.join(others)}) is not: it cannot "
+            "serve this kind"
+        )
 
 
 def transformer_lrp() -> Composite:
@@ -132,7 +155,7 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
             raise ValueError(f"{name} must be 0 or more, not {gamma!r}")
     if attention_rule not in ("cp", "attnlrp"):
         raise ValueError(f'attention_rule must be "cp" or "attnlrp", not {attention_rule!r}')
-    rules: dict[str, Rule] = {
+    rules: dict[str, Rule[Any]] = {
         "convolution": Gamma(conv_gamma) if conv_gamma else Epsilon(1e-6),
         "linear": Gamma(linear_gamma) if linear_gamma else Epsilon(1e-6),
         "normalisation": DetachedNorm(),

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .operations import Messages, Operation
+from .interfaces import RuledOperation
+from .numerics import Messages
+
+__all__ = ["ConservationReport", "Entry"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Entry:
     @property
     def block(self) -> str:
         """The numbered block the operation belongs to (``"blocks.3"``), else the first part of its module's name."""
-        found = re.match(r"(.*?\b\d+)(\.|$)", self.module_name)
-        return found.group(1) if found else self.module_name.split(".")[0]
+        match = re.match(r"(.*?\b\d+)(\.|$)", self.module_name)
+        return match.group(1) if match else self.module_name.split(".")[0]
 
 
 class ConservationReport:
@@ -42,13 +43,13 @@ class ConservationReport:
         self.size = size
         self.entries: list[Entry] = []
 
-    def record(self, operation: Operation, message: Tensor, messages: Messages) -> None:
+    def record(self, operation: RuledOperation, message: Tensor, messages: Messages) -> None:
         """Note one operation's messages (called by the engine during the pass)."""
         relevance = operation.carries_relevance
         entering = self._per_sample(message if relevance else message * operation.output)
         leaving = torch.zeros_like(entering)
         if not relevance and not operation.keeps_inputs:
-            raise ValueError("a report of multipliers needs a trace with locate=True, which keeps every input")
+            raise ValueError("a report of multipliers needs TraceOptions(locate=True), which keeps every input")
         for i, part in enumerate(messages):
             if part is not None:
                 leaving += self._per_sample(part if relevance else part * operation.inputs[i])

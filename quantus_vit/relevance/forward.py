@@ -1,4 +1,4 @@
-"""The forward pass: :func:`trace` runs the user's own model once and returns a :class:`~.passes.Trace`.
+"""The forward pass: :func:`trace` runs the user's own model once and returns a :class:`~.backward.Trace`.
 
 Nothing is left on the model: no hook, gradient or attribute.
 """
@@ -6,33 +6,22 @@ Nothing is left on the model: no hook, gradient or attribute.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from .composites import Composite
+from .backward import Trace
 from .interception import Interception
-from .location import ModuleLocator
-from .passes import PassState, Trace
+from .options import TraceOptions
+from .recorder import Recorder
 
-Start = Literal["input", "attention", "last attention"]
+__all__ = ["logits_of", "original", "trace"]
 
 
-def trace(
-    model: nn.Module,
-    inputs: Tensor,
-    composite: Composite | None,
-    start: Start = "input",
-    start_layer: int = 0,
-    keep_weights: bool = False,
-    arguments: Sequence[Any] = (),
-    reduce_weights: Callable[[Tensor], Tensor] | None = None,
-    locate: bool = False,
-    gradients: bool = True,
-) -> Trace:
+def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
     """Run the model once and record what the backward passes need.
 
     Parameters
@@ -41,66 +30,60 @@ def trace(
         Any model whose operations have rules; it is not changed.
     inputs : Tensor
         (N, C, H, W).
-    composite : Composite or None
-        The rules; None records attention weights only, no graph.
-    start : {"input", "attention", "last attention"}
-        Where backward passes end: at the input, or at the attention maps of layer ``start_layer``, with no graph below.
-        ``"last attention"`` counts the model's attention modules to find the last layer; it may miss (then no layer has
-        a gradient) where modules are never run.
-    start_layer : int
-        Index of the first attention layer of interest.
-    keep_weights : bool
-        Keep each layer's attention weights in ``Attention.weights``.
-    arguments : sequence
-        Further positional arguments of the model's forward.
-    reduce_weights : callable, optional
-        Applied to kept attention weights at once, e.g. a mean over heads.
-    locate : bool
-        Note the module of every operation, and keep all that a conservation report needs.
-    gradients : bool
-        Whether :meth:`Trace.gradient` will be asked for. Without, less is kept: only what the rules look at.
+    options : TraceOptions
+        The rules, where passes end, and what is kept.
+
+    Returns
+    -------
+    Trace
+        With ``logits`` (N, classes).
 
     Raises
     ------
     UnsupportedOperationError
         An operation between start and logits has no rule.
     ValueError
-        The model's output is not (N, classes), or not finite.
+        The model's output is not (N, classes), or not finite; or an exception of the composite names modules that have
+        no operation of its kinds.
+
+    Warns
+    -----
+    UserWarning
+        A rule that was chosen for a kind or for modules did nothing.
+
+    Examples
+    --------
+    >>> traced = trace(model, images, TraceOptions(transformer_lrp()))
+    >>> (relevance,) = traced.relevance(seed)  # (N, classes) -> (N, C, H, W)
     """
     model = original(model)
-    state = PassState(composite.message_kind if composite is not None else "relevance")
+    recorder = Recorder(model, options)
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(composite is not None))
+        stack.enter_context(torch.set_grad_enabled(options.composite is not None))
         stack.enter_context(_STANCE.eager())
-        x = inputs.detach()
-        if x.is_inference() or start != "input":  # a model may change its input in place
-            x = x.clone()
-        leaves: list[Tensor] = []
-        if composite is not None and start == "input":
-            leaves.append(x.requires_grad_())  # x is a detached alias: the caller's tensor stays as it is
-        mode = Interception(ModuleLocator(model), composite, state, leaves)
-        mode.attend_from = start_layer if start == "attention" and composite is not None else None
-        mode.attend_last = start == "last attention"
-        state.keep_inputs, state.gradients = locate, gradients
-        mode.locate = locate or (composite is not None and bool(composite.exceptions))
-        mode.keep_weights, mode.reduce_weights = keep_weights, reduce_weights
-        with mode:
+        x = recorder.begin(inputs)
+        with Interception(recorder):
             try:
-                output = logits_of(model(x, *arguments))
+                output = logits_of(model(x, *options.arguments))
             except TypeError:
-                if mode.refusal is not None:
-                    raise mode.refusal from None
+                if recorder.refusal is not None:
+                    raise recorder.refusal from None
                 raise
-    state.sources.clear()
-    if output.dim() != 2 or output.shape[0] != inputs.shape[0]:
+    recorder.finish()
+    check_output(output, len(inputs))
+    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state)
+
+
+def check_output(output: Tensor, size: int) -> None:
+    """Raise ``ValueError`` where the model's output is not (size, classes), or not finite."""
+    if output.dim() != 2 or output.shape[0] != size:
         raise ValueError(
             f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "
-            f"(N, classes) with N = {inputs.shape[0]}"
+            f"(N, classes) with N = {size}"
         )
     if not bool(output.detach().isfinite().all()):
         raise ValueError("the model's logits are not all finite; there is nothing to explain")
-    return Trace(output.detach(), mode.attentions, output, leaves, state, mode.sums)
 
 
 class _Stance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Collection
 from types import FrameType
 
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class ModuleLocator:
     def owner(self, parameter: Tensor | None) -> str | None:
         """Name of the module that owns the parameter."""
         return None if parameter is None else self._owners.get(id(parameter))
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of all modules."""
+        return self._modules.values()
 
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""

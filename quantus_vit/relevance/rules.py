@@ -18,55 +18,105 @@ layer-wise relevance propagation for transformers", ICML 2024.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import torch
 from torch import Tensor
 
-from .operations import Messages, divide, reduce_to
+from .interfaces import (
+    AffineOperation,
+    NormalisationOperation,
+    ProductOperation,
+    Reads,
+    RuledOperation,
+    SumOperation,
+    UnaryOperation,
+)
+from .numerics import HALF, MessageKind, Messages, divide, reduce_to
 
-MessageKind = Literal["relevance", "multiplier"]
-"""What messages are: relevances R, or multipliers R / activation ("modified gradients")."""
+__all__ = [
+    "DetachedNorm",
+    "Epsilon",
+    "Gamma",
+    "GradientTimesInput",
+    "NormalizedAdd",
+    "Pass",
+    "PassAfterClone",
+    "Rule",
+    "StopGradient",
+    "Uniform",
+    "ValuesOnly",
+    "ZBox",
+    "ZPlus",
+]
+
+OperationType = TypeVar("OperationType", bound=RuledOperation, contravariant=True)
+BOTH: tuple[MessageKind, ...] = ("relevance", "multiplier")
 
 
-HALF = (torch.float16, torch.bfloat16)
-
-
-class Rule:
+class Rule(Generic[OperationType]):
     """Base of all rules. Subclass it, state the formula in :meth:`propagate`, use it in a ``Composite``.
 
-    A rule may say that it looks at less than the operation's inputs and output (:meth:`reads`); the rest is then not
-    kept in memory.
+    What stands in brackets is the form of call that the rule takes: ``class Flat(Rule[AffineOperation])``. A composite
+    refuses the rule for kinds of operation that are of another form. A rule may say that it looks at less than the
+    operation's inputs and output (:meth:`reads`); the rest is then not kept in memory.
+
+    Attributes
+    ----------
+    message_kinds : tuple of {"relevance", "multiplier"}
+        The messages that :meth:`propagate` is written for; a composite with others refuses the rule. A rule that says
+        nothing takes relevances only.
+    operations : type
+        The form of call that the rule takes, from the brackets.
+    stops : bool
+        It hands nothing down, so that nothing below a softmax need be recorded.
+    by_token : bool
+        It treats every token of a linear layer by itself, so that some may be left out.
     """
 
-    stops: ClassVar[bool] = False  # hands nothing down, so that nothing below a softmax need be recorded
-    by_token: ClassVar[bool] = False  # treats every token of a linear layer by itself, so some may be left out
+    message_kinds: ClassVar[tuple[MessageKind, ...]] = ("relevance",)
+    operations: ClassVar[type[RuledOperation]] = RuledOperation  # type: ignore[type-abstract]
+    stops: ClassVar[bool] = False
+    by_token: ClassVar[bool] = False
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        """What :meth:`propagate` looks at: "inputs", "output", and "gradient" or "frozen" where it calls those maps."""
-        return frozenset({"inputs", "output"})
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Rule and isinstance(get_args(base)[0], type):
+                cls.operations = get_args(base)[0]
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def reads(self, message_kind: MessageKind) -> Reads:
+        """What :meth:`propagate` looks at."""
+        return Reads.INPUTS | Reads.OUTPUT
+
+    def propagate(self, operation: OperationType, message: Tensor) -> Messages:
         """Message of the output -> one message per input (None where ``operation.needs`` says so).
 
         Parameters
         ----------
-        operation : Operation
-            The call, with ``inputs``, ``output`` and ``needs``.
+        operation : RuledOperation
+            The call, of the form that the rule takes.
         message : Tensor
             Relevance or multiplier, shape of the output.
+
+        Returns
+        -------
+        tuple of Tensor or None
+            For each input a message of its shape.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Pass(Rule):
+class Pass(Rule[UnaryOperation]):
     """R_in = R_out: the operation leaves relevance as it is (softmax, normalisation, activation, scaling)."""
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset() if message_kind == "relevance" else frozenset({"inputs", "output"})
+    message_kinds = BOTH
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.NOTHING if message_kind == "relevance" else Reads.INPUTS | Reads.OUTPUT
+
+    def propagate(self, operation: UnaryOperation, message: Tensor) -> Messages:
         if not operation.carries_relevance:
             slope = torch.nan_to_num_(operation.output / operation.inputs[0], 0.0, 0.0, 0.0)
             message = slope.mul_(message)
@@ -74,40 +124,41 @@ class Pass(Rule):
 
 
 @dataclass(frozen=True)
-class PassAfterClone(Rule):
+class PassAfterClone(Rule[UnaryOperation]):
     """R_in = R_out for a normalisation at the start of a residual branch, whose input is used twice."""
 
+    message_kinds = BOTH
     stabilizer: float = 1e-9
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: UnaryOperation, message: Tensor) -> Messages:
         (relevance,) = Pass().propagate(operation, message)
         return (None if relevance is None else through_copy(relevance, operation, 0, self.stabilizer),)
 
 
-def through_copy(relevance: Tensor, operation: Any, index: int, stabilizer: float) -> Tensor:
+def through_copy(relevance: Tensor, operation: RuledOperation, index: int, stabilizer: float) -> Tensor:
     """R * x / (x + stabilizer), x an input: what the authors' code does to relevance where a value was copied.
 
     Only in double precision: in single precision the factor is 1 but for values too small to carry relevance.
     """
     if relevance.dtype != torch.float64:
         return relevance
-    x: Tensor = operation.inputs[index]
+    x = operation.inputs[index]
     return relevance * (x / (x + stabilizer))
 
 
 @dataclass(frozen=True)
-class GradientTimesInput(Rule):
+class GradientTimesInput(Rule[RuledOperation]):
     """R_in = x * J^T (R_out / out), J the Jacobian: gradient times input. Exact where the operation is linear.
 
     For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
     """
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset({"gradient"}) | (
-            frozenset({"inputs", "output"}) if message_kind == "relevance" else frozenset()
-        )
+    message_kinds = BOTH
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.GRADIENT | (Reads.INPUTS | Reads.OUTPUT if message_kind == "relevance" else Reads.NOTHING)
+
+    def propagate(self, operation: RuledOperation, message: Tensor) -> Messages:
         if not operation.carries_relevance:
             return tuple(operation.gradient(message))
         pulled = operation.gradient(divide(message, operation.output))
@@ -115,31 +166,33 @@ class GradientTimesInput(Rule):
 
 
 @dataclass(frozen=True)
-class StopGradient(Rule):
+class StopGradient(Rule[RuledOperation]):
     """R_in = 0: the output counts as a constant (attention weights in CP-LRP)."""
 
+    message_kinds = BOTH
     stops = True
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset()
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.NOTHING
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: RuledOperation, message: Tensor) -> Messages:
         return tuple(None for _ in operation.needs)
 
 
 @dataclass(frozen=True)
-class Epsilon(Rule):
+class Epsilon(Rule[AffineOperation]):
     """R_in = x * W^T (R / (z + b + eps sign)): LRP-epsilon (Bach et al. 2015, eq. 58); the bias absorbs its share."""
 
+    message_kinds = BOTH
     by_token = True
     epsilon: float = 0.0
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+    def reads(self, message_kind: MessageKind) -> Reads:
         if message_kind == "relevance":
-            return frozenset({"inputs", "output", "gradient"})
-        return frozenset({"output", "gradient"}) if self.epsilon else frozenset({"gradient"})
+            return Reads.INPUTS | Reads.OUTPUT | Reads.GRADIENT
+        return Reads.OUTPUT | Reads.GRADIENT if self.epsilon else Reads.GRADIENT
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: AffineOperation, message: Tensor) -> Messages:
         if not self.epsilon and not operation.carries_relevance:
             return (operation.vjp(message),)
         share = operation.ratio(message, operation.output, self.epsilon)
@@ -147,38 +200,38 @@ class Epsilon(Rule):
 
 
 @dataclass(frozen=True)
-class ZPlus(Rule):
+class ZPlus(Rule[AffineOperation]):
     """R_in = x+ * W+^T S + x- * W-^T S with S = R / (x+ W+ + x- W-): only agreeing signs count, no bias.
 
     (Chefer et al. 2021, eq. 3 with alpha = 1.) Computed with three products instead of eight through
     x+ W+ + x- W- = (x W + |x| |W|) / 2; in half precision, where that difference would lose small sums, as it stands.
     """
 
+    message_kinds = BOTH
     by_token = True
     stabilizer: float = 1e-9
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: AffineOperation, message: Tensor) -> Messages:
         relevance = message if operation.carries_relevance else message * operation.output
         if message.dtype in HALF:
             return (self._as_it_stands(operation, relevance),)
         share = divide(relevance, operation.agreeing_output(), 2 * self.stabilizer)
         return (operation.to_input_message(0, operation.vjp(share), operation.pull_absolute(share)),)
 
-    def _as_it_stands(self, operation: Any, relevance: Tensor) -> Tensor:
-        x: Tensor = operation.x
-        weight: Tensor = operation.weight
+    def _as_it_stands(self, operation: AffineOperation, relevance: Tensor) -> Tensor:
+        x, weight = operation.x, operation.weight
         x_up, x_down = x.clamp(min=0), x.clamp(max=0)
         up, down = weight.clamp(min=0), weight.clamp(max=0)
         share = divide(relevance, operation.apply_weight(x_up, up) + operation.apply_weight(x_down, down))
-        from_up: Tensor = operation.vjp(share, up)
-        from_down: Tensor = operation.vjp(share, down)
+        from_up = operation.vjp(share, up)
+        from_down = operation.vjp(share, down)
         if operation.carries_relevance:
             return x_up * from_up + x_down * from_down
         return torch.where(x > 0, from_up, from_down)
 
 
 @dataclass(frozen=True)
-class Gamma(Rule):
+class Gamma(Rule[AffineOperation]):
     """Generalised LRP-gamma: parts that agree with the sign of the output weigh 1 + gamma.
 
     For outputs > 0: R_in = x * (W + gamma W+)^T S for x > 0, x * (W + gamma W-)^T S for x < 0; W+ and W- change places
@@ -186,14 +239,15 @@ class Gamma(Rule):
     2019; generalised to signed inputs by Andeol et al. 2021.) gamma 0 is LRP-0.
     """
 
+    message_kinds = BOTH
     by_token = True
     gamma: float = 0.25
     stabilizer: float = 1e-6
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
+    def reads(self, message_kind: MessageKind) -> Reads:
         return super().reads(message_kind) if self.gamma else Epsilon().reads(message_kind)
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: AffineOperation, message: Tensor) -> Messages:
         if not self.gamma:
             return Epsilon().propagate(operation, message)
         output, absolute = operation.output, operation.absolute_output()
@@ -208,15 +262,16 @@ class Gamma(Rule):
 
 
 @dataclass(frozen=True)
-class ZBox(Rule):
+class ZBox(Rule[AffineOperation]):
     """z^B rule for pixels (Montavon et al. 2017): inputs are bounded by the image's own minimum l and maximum h.
 
     R_in = x * W^T S - l * W+^T S - h * W-^T S with S = R / (x W - l W+ - h W-).
     """
 
+    message_kinds = BOTH
     stabilizer: float = 1e-9
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: AffineOperation, message: Tensor) -> Messages:
         x, weight = operation.x, operation.weight
         low, high = (torch.zeros_like(x) + bound for bound in (_per_image(x, "amin"), _per_image(x, "amax")))
         positive, negative = weight.clamp(min=0), weight.clamp(max=0)
@@ -233,32 +288,35 @@ def _per_image(x: Tensor, reduction: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Uniform(Rule):
+class Uniform(Rule[ProductOperation]):
     """A product's relevance in equal halves: R_a = a * (S b^T) / 2, R_b = b * (a^T S) / 2 with S = R / (a b).
 
     (Chefer et al. 2021, sec. 3.2; Achtibat et al. 2024, eq. 14-15.) For elementwise products that is R / 2 each.
     """
 
+    message_kinds = BOTH
     stabilizer: float = 0.0
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset({"inputs", "output"} if message_kind == "relevance" else {"inputs"})
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.INPUTS | Reads.OUTPUT if message_kind == "relevance" else Reads.INPUTS
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: ProductOperation, message: Tensor) -> Messages:
         relevance = operation.carries_relevance
         share = divide(message, operation.output, self.stabilizer).mul_(0.5) if relevance else message * 0.5
-        pulled = operation.vjp(share) if hasattr(operation, "vjp") else operation.gradient(share)
+        pulled = operation.gradient(share)
         return tuple(None if m is None else operation.to_input_message(i, m) for i, m in enumerate(pulled))
 
 
 @dataclass(frozen=True)
-class ValuesOnly(Rule):
+class ValuesOnly(Rule[ProductOperation]):
     """CP-LRP (Ali et al. 2022): in ``attention @ values`` all goes to the values, R_b = b * a^T (R / (a b))."""
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset({"inputs", "output"} if message_kind == "relevance" else {"inputs"})
+    message_kinds = BOTH
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.INPUTS | Reads.OUTPUT if message_kind == "relevance" else Reads.INPUTS
+
+    def propagate(self, operation: ProductOperation, message: Tensor) -> Messages:
         if not operation.needs[1]:
             return None, None
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
@@ -267,19 +325,21 @@ class ValuesOnly(Rule):
 
 
 @dataclass(frozen=True)
-class DetachedNorm(Rule):
+class DetachedNorm(Rule[NormalisationOperation]):
     """Normalisation with its deviation (or norm) a constant, so that it is affine (Achtibat et al. 2024, sec. 3.3)."""
 
-    def reads(self, message_kind: MessageKind) -> frozenset[str]:
-        return frozenset({"inputs", "output", "frozen"} if message_kind == "relevance" else {"frozen"})
+    message_kinds = BOTH
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.INPUTS | Reads.OUTPUT | Reads.FROZEN if message_kind == "relevance" else Reads.FROZEN
+
+    def propagate(self, operation: NormalisationOperation, message: Tensor) -> Messages:
         share = operation.ratio(message, operation.output) if operation.carries_relevance else message
         return (operation.to_input_message(0, operation.frozen_gradient(share)),)
 
 
 @dataclass(frozen=True)
-class NormalizedAdd(Rule):
+class NormalizedAdd(Rule[SumOperation]):
     """Sums in Chefer's normalised form: R_a = a * S, R_b = b * S with S = R / (a + b), then both rescaled.
 
     The rescaling gives branch a the part |sum R_a| / (|sum R_a| + |sum R_b|) of the sample's relevance, so that huge
@@ -288,7 +348,7 @@ class NormalizedAdd(Rule):
 
     stabilizer: float = 1e-9
 
-    def propagate(self, operation: Any, message: Tensor) -> Messages:
+    def propagate(self, operation: SumOperation, message: Tensor) -> Messages:
         a, b = operation.inputs
         share = divide(message, operation.output, self.stabilizer)
         parts = [share * a, share.mul_(b)]

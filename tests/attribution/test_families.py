@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from quantus_vit import UnsupportedOperationError
 from quantus_vit.attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.attribution.tokens import token_grid, weights_with_readout
-from quantus_vit.relevance import attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance import TraceOptions, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.forward import logits_of
 
 from .families import BY_NAME, FAMILIES, images, make
@@ -86,8 +86,8 @@ def test_logits_are_the_models_own(name: str) -> None:
     model, x = shared_model(name), images(BY_NAME[name])
     wanted = forward(model, x)
     assert wanted.std() > 0.1, "a model whose logits hardly vary would prove nothing"
-    assert relative_error(trace(model, x, transformer_lrp()).logits, wanted) < 1e-5
-    assert relative_error(trace(model, x, attn_lrp(attention_rule="attnlrp")).logits, wanted) < 1e-5
+    assert relative_error(trace(model, x, TraceOptions(transformer_lrp())).logits, wanted) < 1e-5
+    assert relative_error(trace(model, x, TraceOptions(attn_lrp(attention_rule="attnlrp"))).logits, wanted) < 1e-5
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
@@ -222,7 +222,7 @@ def weighted_maps(model: nn.Module, x: Tensor) -> list[Tensor]:
     """(G * R)+ of every layer for class 1, mean over heads."""
     seed = torch.zeros(2, 5, dtype=torch.float64)
     seed[:, 1] = 1
-    traced = trace(model, x, transformer_lrp(), start="attention")
+    traced = trace(model, x, TraceOptions(transformer_lrp(), start="attention"))
     traced.gradient(seed)
     traced.relevance(seed)
     maps = []
@@ -295,7 +295,9 @@ def test_a_value_gated_by_itself_follows_the_identity_rule_of_activations(rules:
     found = []
     for activation in (QuickGelu(), OneActivation()):
         traced = trace(
-            nn.Sequential(first, activation, second), x, transformer_lrp() if rules == "transformer_lrp" else attn_lrp()
+            nn.Sequential(first, activation, second),
+            x,
+            TraceOptions(transformer_lrp() if rules == "transformer_lrp" else attn_lrp()),
         )
         (message,) = traced.relevance(torch.ones_like(traced.logits))
         found.append(message)
@@ -342,7 +344,7 @@ def test_changes_in_place_are_traced() -> None:
         with torch.no_grad():
             wanted = model(x.clone())
         given = x.clone()
-        torch.testing.assert_close(trace(model, given, attn_lrp()).logits, wanted)
+        torch.testing.assert_close(trace(model, given, TraceOptions(attn_lrp())).logits, wanted)
         assert torch.equal(given, x)
         found[kind] = AttnLRP(model).attribute(x, 1)
     torch.testing.assert_close(found["methods"], found["separate"])

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 
 from quantus_vit import AttentionRollout, AttnLRP, TransformerLRP, UnsupportedOperationError
-from quantus_vit.relevance import Composite, ConservationReport, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance import Composite, ConservationReport, TraceOptions, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance.interfaces import AffineOperation
 from quantus_vit.relevance.rules import Epsilon, Rule, ZPlus
 
 D = torch.float64
@@ -57,7 +58,7 @@ def test_z_plus_conserves_relevance_on_linear_networks(hidden: list[int], seed: 
     """Wide layers: only a unit that no input agrees with would drop its relevance."""
     model = linear_network([48, *hidden, 3], seed, bias=True)
     x = torch.randn(2, 3, 4, 4, dtype=D)
-    traced = trace(model, x, transformer_lrp())
+    traced = trace(model, x, TraceOptions(transformer_lrp()))
     report = ConservationReport(2)
     (relevance,) = traced.relevance(torch.ones_like(traced.logits), report=report)
     assert relevance is not None
@@ -198,14 +199,14 @@ def test_rules_by_module_name(vit: nn.Module) -> None:
 
 
 def test_a_rule_of_ones_own(vit: nn.Module) -> None:
-    class Flat(Rule):
+    class Flat(Rule[AffineOperation]):
         """All inputs of a linear layer share alike."""
 
-        def propagate(self, operation: object, message: Tensor) -> tuple[Tensor | None, ...]:
-            x = operation.x  # type: ignore[attr-defined]
+        def propagate(self, operation: AffineOperation, message: Tensor) -> tuple[Tensor | None, ...]:
+            x = operation.x
             return (message.sum(-1, keepdim=True).expand(x.shape) / x.shape[-1],)
 
-    traced = trace(vit, images(), transformer_lrp().where("head", linear=Flat()))
+    traced = trace(vit, images(), TraceOptions(transformer_lrp().where("head", linear=Flat())))
     report = ConservationReport(2)
     traced.relevance(torch.eye(4)[:2], report=report)
     head = report.entries[0]
@@ -227,7 +228,7 @@ def test_composites_refuse_nonsense() -> None:
 def test_relevance_composites_need_a_rule_for_all_they_meet(vit: nn.Module) -> None:
     rules = {kind: rule for kind, rule in transformer_lrp().rules.items() if kind != "activation"}
     with pytest.raises(UnsupportedOperationError, match=r"no rule for 'activation'"):
-        trace(vit, images(), Composite("relevance", rules))
+        trace(vit, images(), TraceOptions(Composite("relevance", rules)))
 
 
 def test_attn_lrp_conserves_what_biases_do_not_absorb(vit: nn.Module) -> None:
@@ -245,7 +246,7 @@ def test_attn_lrp_conserves_what_biases_do_not_absorb(vit: nn.Module) -> None:
 
 
 def test_released_graphs_say_so(vit: nn.Module) -> None:
-    traced = trace(vit, images(), transformer_lrp(), start="attention")
+    traced = trace(vit, images(), TraceOptions(transformer_lrp(), start="attention"))
     traced.relevance(torch.ones(2, 4))
     with pytest.raises(RuntimeError, match="keep=True"):
         traced.gradient(torch.ones(2, 4))
@@ -268,7 +269,7 @@ def test_hooks_of_a_models_forward_are_left_out(vit: nn.Module) -> None:
 
 
 def test_conservation_report_as_data_and_as_a_plot(vit: nn.Module, tmp_path: Path) -> None:
-    traced = trace(vit, images(), transformer_lrp(), locate=True)
+    traced = trace(vit, images(), TraceOptions(transformer_lrp(), locate=True))
     report = ConservationReport(2)
     traced.relevance(torch.eye(4)[:2], report=report)
     blocks, kinds = report.by_block(), report.by_kind()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantus_vit.relevance import operations as ops
-from quantus_vit.relevance import trace, transformer_lrp
-from quantus_vit.relevance.passes import PassState
+from quantus_vit.relevance import TraceOptions, trace, transformer_lrp
+from quantus_vit.relevance.operations.affine import Convolution, Linear
+from quantus_vit.relevance.operations.base import Operation
+from quantus_vit.relevance.operations.function import Activation, Gelu, Pooling
+from quantus_vit.relevance.operations.node import record
+from quantus_vit.relevance.operations.normalisation import LayerNorm, Normalisation, Softmax
+from quantus_vit.relevance.operations.products import Contraction, Gate, Product
+from quantus_vit.relevance.operations.sums import Add, Divide, Scale
 from quantus_vit.relevance.rules import Pass
+from quantus_vit.relevance.state import Recording, TraceState
 
 D = torch.float64
 
@@ -22,28 +27,29 @@ def randn(*shape: int) -> Tensor:
     return torch.randn(shape, dtype=D, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-OPERATIONS: dict[str, tuple[Callable[[Any, Any], ops.Operation], tuple[Tensor, ...]]] = {
-    "linear": (lambda r, d: ops.Linear(r, d, "", randn(4, 5), randn(4)), (randn(2, 3, 5),)),
+OPERATIONS: dict[str, tuple[Callable[[], Operation], tuple[Tensor, ...]]] = {
+    "linear": (lambda: Linear(randn(4, 5), randn(4)), (randn(2, 3, 5),)),
     "convolution": (
-        lambda r, d: ops.Convolution(r, d, "", randn(4, 3, 2, 2), randn(4), ([2, 2], [1, 1], [1, 1], False, [0, 0], 1)),
+        lambda: Convolution(randn(4, 3, 2, 2), randn(4), ([2, 2], [1, 1], [1, 1], False, [0, 0], 1)),
         (randn(2, 3, 6, 6),),
     ),
-    "product": (lambda r, d: ops.Product(r, d, ""), (randn(2, 3, 4, 5), randn(1, 3, 5, 2))),
-    "softmax": (lambda r, d: ops.Softmax(r, d, "", -1), (randn(2, 3, 4),)),
-    "layer norm": (lambda r, d: ops.LayerNorm(r, d, "", [5], randn(5), randn(5), 1e-5), (randn(2, 3, 5),)),
+    "product": (lambda: Product(), (randn(2, 3, 4, 5), randn(1, 3, 5, 2))),
+    "softmax": (lambda: Softmax(-1), (randn(2, 3, 4),)),
+    "layer norm": (lambda: LayerNorm([5], randn(5), randn(5), 1e-5), (randn(2, 3, 5),)),
     "normalisation": (
-        lambda r, d: ops.Normalisation(r, d, "", lambda x: F.normalize(x, dim=-1), lambda m, x: m),
+        lambda: Normalisation(lambda x: F.normalize(x, dim=-1), lambda m, x: m),
         (randn(2, 3, 4),),
     ),
-    "gelu": (lambda r, d: ops.Gelu(r, d, "", "none"), (randn(2, 7),)),
-    "gelu tanh": (lambda r, d: ops.Gelu(r, d, "", "tanh"), (randn(2, 7),)),
-    "activation": (lambda r, d: ops.Activation(r, d, "", F.silu), (randn(2, 7),)),
-    "add": (lambda r, d: ops.Add(r, d, "", (False, False)), (randn(2, 3, 4), randn(1, 1, 4))),
-    "scale": (lambda r, d: ops.Scale(r, d, "", randn(4)), (randn(2, 1, 4),)),
-    "gate": (lambda r, d: ops.Gate(r, d, ""), (randn(2, 3, 4), randn(2, 1, 4))),
-    "pooling": (lambda r, d: ops.Pooling(r, d, "", lambda x: x.mean(1)), (randn(2, 3, 4),)),
+    "gelu": (lambda: Gelu("none"), (randn(2, 7),)),
+    "gelu tanh": (lambda: Gelu("tanh"), (randn(2, 7),)),
+    "activation": (lambda: Activation(F.silu), (randn(2, 7),)),
+    "add": (lambda: Add((False, False)), (randn(2, 3, 4), randn(1, 1, 4))),
+    "scale": (lambda: Scale(randn(4)), (randn(2, 1, 4),)),
+    "divide": (lambda: Divide(randn(4)), (randn(2, 1, 4),)),
+    "gate": (lambda: Gate(), (randn(2, 3, 4), randn(2, 1, 4))),
+    "pooling": (lambda: Pooling(lambda x: x.mean(1)), (randn(2, 3, 4),)),
     "contraction": (
-        lambda r, d: ops.Contraction(r, d, "", lambda x, y: torch.einsum("bij,bjk->bik", x, y)),
+        lambda: Contraction(lambda x, y: torch.einsum("bij,bjk->bik", x, y)),
         (randn(2, 3, 4), randn(2, 4, 5)),
     ),
 }
@@ -52,8 +58,8 @@ OPERATIONS: dict[str, tuple[Callable[[Any, Any], ops.Operation], tuple[Tensor, .
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_finite_differences(name: str) -> None:
     build, inputs = OPERATIONS[name]
-    operation = build(Pass(), PassState("relevance"))
-    assert torch.autograd.gradcheck(operation, [x.clone().requires_grad_() for x in inputs])
+    operation = build().bind(Pass(), TraceState(Recording("relevance")), "")
+    assert torch.autograd.gradcheck(lambda *x: record(operation, *x), [x.clone().requires_grad_() for x in inputs])
 
 
 class Everything(nn.Module):
@@ -86,7 +92,7 @@ class Everything(nn.Module):
 def test_whole_model_has_the_gradient_of_autograd() -> None:
     model, x = Everything().double().eval(), randn(2, 3, 16, 16)
     seed = randn(2, 3)
-    traced = trace(model, x, transformer_lrp())
+    traced = trace(model, x, TraceOptions(transformer_lrp()))
     (found,) = traced.gradient(seed)
     leaf = x.clone().requires_grad_()
     logits = model(leaf)
@@ -99,5 +105,6 @@ def test_whole_model_has_the_gradient_of_autograd() -> None:
 def test_second_derivatives_are_refused() -> None:
     build, inputs = OPERATIONS["gelu"]
     x = inputs[0].clone().requires_grad_()
+    operation = build().bind(Pass(), TraceState(Recording("relevance")), "")
     with pytest.raises(RuntimeError, match="cannot be differentiated again"):
-        torch.autograd.grad(build(Pass(), PassState("relevance"))(x).sum(), x, create_graph=True)
+        torch.autograd.grad(record(operation, x).sum(), x, create_graph=True)

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
-from quantus_vit.relevance import ConservationReport, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance import ConservationReport, TraceOptions, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.rules import ZBox
 
 D = torch.float64
@@ -57,7 +57,7 @@ class Net(nn.Module):
 
 def relevance(model: nn.Module, rules: Any, gradients: bool = True) -> Tensor:
     x = torch.randn(4, 5, dtype=D, generator=torch.Generator().manual_seed(1))
-    traced = trace(model, x, rules, gradients=gradients)
+    traced = trace(model, x, TraceOptions(rules, gradients=gradients))
     torch.testing.assert_close(traced.logits, model(x).detach())
     seed = torch.ones_like(traced.logits)
     (message,) = traced.relevance(seed * traced.logits if rules.message_kind == "relevance" else seed)
@@ -143,7 +143,7 @@ def test_a_model_that_shifts_its_input_in_place_does_not_shift_the_callers(vit: 
 def test_rules_that_look_across_tokens_see_all_tokens(vit: nn.Module, rules: Any) -> None:
     """The few tokens above the last attention layer are singled out only for rules that treat each by itself."""
     for composite in (rules, rules.using(linear=ZBox())):
-        traced = trace(vit, images(), composite, locate=True)
+        traced = trace(vit, images(), TraceOptions(composite, locate=True))
         seed = torch.ones_like(traced.logits)
         (found,) = traced.relevance(seed, keep=True)
         (wanted,) = traced.relevance(seed, report=ConservationReport(2))
@@ -155,14 +155,13 @@ def test_maps_of_all_layers_are_not_held_for_every_class(monkeypatch: pytest.Mon
     options: dict[str, Any] = {"img_size": 64, "patch_size": 4, "embed_dim": 12, "num_heads": 1, "num_classes": 40}
     model = VisionTransformer(depth=4, **options).eval()
     alive: list[int] = []
-    made = TransformerLRP._rows
+    finished = Rows.finished
 
-    def counted(self: Any, *args: Any) -> list[Tensor]:
-        rows = made(self, *args)
+    def counted(self: Rows, count: int) -> list[Tensor]:
         alive.append(sum(type(x) is Tensor and x.numel() == 257 * 257 for x in gc.get_objects()))
-        return rows
+        return finished(self, count)
 
-    monkeypatch.setattr(TransformerLRP, "_rows", counted)
+    monkeypatch.setattr(Rows, "finished", counted)
     maps = TransformerLRP(model).attribute_all_targets(torch.randn(1, 3, 64, 64))
     assert maps.shape == (1, 40, 1, 64, 64)
     assert alive[0] < 40

@@ -11,9 +11,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
-from quantus_vit.relevance import attn_lrp, trace, transformer_lrp
-from quantus_vit.relevance.passes import Attention
+from quantus_vit.relevance import TraceOptions, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.segments import cuts
+from quantus_vit.relevance.state import Attention
 
 D = torch.float64
 METHODS = (TransformerLRP, AttnLRP, GenericAttention, AttentionRollout)
@@ -35,14 +35,14 @@ def seeds(logits: Tensor) -> list[Tensor]:
 
 
 def test_a_walk_gives_what_separate_passes_give(vit: nn.Module) -> None:
-    whole = trace(vit, images(), transformer_lrp(), start="attention")
+    whole = trace(vit, images(), TraceOptions(transformer_lrp(), start="attention"))
     wanted: list[list[tuple[Tensor, Tensor]]] = []
     for seed in seeds(whole.logits):
         whole.gradient(seed)
         whole.relevance(seed, keep=True)
         wanted.append([(layer.gradient, layer.relevance) for layer in whole.attentions])  # type: ignore[misc]
 
-    walked = trace(vit, images(), transformer_lrp(), start="attention")
+    walked = trace(vit, images(), TraceOptions(transformer_lrp(), start="attention"))
     found: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def on_attention(number: int, layer: Attention) -> None:
@@ -60,9 +60,9 @@ def test_a_walk_gives_what_separate_passes_give(vit: nn.Module) -> None:
 
 def test_a_walk_to_the_input_gives_what_one_pass_gives(vit: nn.Module) -> None:
     for composite in (transformer_lrp(), attn_lrp()):
-        walked = trace(vit, images(), composite)
+        walked = trace(vit, images(), TraceOptions(composite))
         found = [message for (message,) in walked.walk(seeds(walked.logits))]
-        whole = trace(vit, images(), composite)
+        whole = trace(vit, images(), TraceOptions(composite))
         for message, seed in zip(found, seeds(whole.logits), strict=True):
             torch.testing.assert_close(message, whole.relevance(seed, keep=True)[0], rtol=1e-12, atol=1e-15)
 
@@ -117,17 +117,17 @@ def kept_bytes(traced: Any) -> int:
 
 def test_less_is_kept_than_for_a_report(vit: nn.Module) -> None:
     """A report needs every input and output; the methods' own passes compute some again, and skip what nobody reads."""
-    everything = kept_bytes(trace(vit, images(), transformer_lrp(), start="attention", locate=True))
-    assert kept_bytes(trace(vit, images(), transformer_lrp(), start="attention")) < 0.7 * everything
-    both = kept_bytes(trace(vit, images(), attn_lrp()))
-    assert kept_bytes(trace(vit, images(), attn_lrp(), gradients=False)) < both
+    everything = kept_bytes(trace(vit, images(), TraceOptions(transformer_lrp(), start="attention", locate=True)))
+    assert kept_bytes(trace(vit, images(), TraceOptions(transformer_lrp(), start="attention"))) < 0.7 * everything
+    both = kept_bytes(trace(vit, images(), TraceOptions(attn_lrp())))
+    assert kept_bytes(trace(vit, images(), TraceOptions(attn_lrp(), gradients=False))) < both
 
 
 def test_gradients_that_were_declined_are_refused(vit: nn.Module) -> None:
-    traced = trace(vit, images(), attn_lrp(), gradients=False)
-    with pytest.raises(RuntimeError, match="make it with gradients=True"):
+    traced = trace(vit, images(), TraceOptions(attn_lrp(), gradients=False))
+    with pytest.raises(RuntimeError, match=r"make it with TraceOptions\(gradients=True\)"):
         traced.gradient(torch.ones_like(traced.logits))
-    with pytest.raises(RuntimeError, match="make it with gradients=True"):
+    with pytest.raises(RuntimeError, match=r"make it with TraceOptions\(gradients=True\)"):
         traced.walk([torch.ones_like(traced.logits)], gradients=True)
 
 

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import operations as ops
-from .table import autocast, handles, traced
-
-if TYPE_CHECKING:
-    from ..interception import Interception
+from ..operations.affine import Convolution, Linear, Projection
+from ..recorder import Recorder, traced
+from .table import autocast, handles
 
 
 @handles((F, "linear"), (torch._C._nn, "linear"))
-def linear(mode: Interception, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return affine_map(mode, ops.Linear, input, weight, bias)
+def linear(recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return affine_map(recorder, Linear, input, weight, bias)
 
 
-def affine_map(mode: Interception, cls: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """X W^T + b for a traced x; a weight that is itself traced makes it a matrix product."""
-    x, w, b = mode.detach_parameters((x, weight, bias))
+def projection(recorder: Recorder, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """In- or out-projection of ``multi_head_attention_forward``."""
+    return affine_map(recorder, Projection, x, weight, bias)
+
+
+def affine_map(recorder: Recorder, form: type[Linear], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The map x W^T + b; a weight that depends on the input has no rule."""
+    x, w, b = recorder.detach_parameters((x, weight, bias))
     x, w, b = autocast((x, w, b))
     if traced(w, b):
-        raise mode.unsupported(F.linear, (x, w), "with a weight that depends on the input has no relevance rule")
-    operation = mode.operation(cls, w, b, owner=weight) if traced(x) else None
-    return F.linear(x, w, b) if operation is None else operation(x)
+        raise recorder.unsupported(F.linear, (x, w), "with a weight that depends on the input has no relevance rule")
+    return recorder.apply(form(w, b), x, owner=weight)
 
 
 @handles((torch, "addmm"))
 def addmm(
-    mode: Interception, func: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
+    recorder: Recorder, func: Any, input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Any:
-    if beta != 1 or alpha != 1 or traced(mode.detach_parameters(input)) or traced(mode.detach_parameters(mat2)):
-        return mode.run(func, input, mat1, mat2, beta=beta, alpha=alpha)
-    return affine_map(mode, ops.Linear, mat1, mode.detach_parameters(mat2).t(), input)
+    bias, weight = recorder.detach_parameters((input, mat2))
+    if beta != 1 or alpha != 1 or traced(bias, weight):
+        return recorder.run(func, input, mat1, mat2, beta=beta, alpha=alpha)
+    return affine_map(recorder, Linear, mat1, weight.t(), input)
 
 
 @handles((F, "conv1d conv2d conv3d"), (torch, "conv1d conv2d conv3d"))
 def convolution(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     input: Tensor,
     weight: Tensor,
@@ -51,7 +54,7 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    x, w, b = autocast(mode.detach_parameters((input, weight, bias)))
+    x, w, b = autocast(recorder.detach_parameters((input, weight, bias)))
     if not traced(x):
         return func(x, w, b, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     rank = w.dim() - 2
@@ -63,8 +66,7 @@ def convolution(
         x = F.pad(x, [side for t in reversed(total) for side in (t // 2, t - t // 2)])
         padding = 0
     geometry = (strides, _each(padding, rank), dilations, False, [0] * rank, groups)
-    operation = mode.operation(ops.Convolution, w, b, geometry, owner=weight)
-    return torch.ops.aten.convolution(x, w, b, *geometry) if operation is None else operation(x)  # type: ignore[no-any-return]
+    return recorder.apply(Convolution(w, b, geometry), x, owner=weight)
 
 
 def _each(value: Any, rank: int) -> list[int]:

@@ -2,86 +2,81 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import operations as ops
-from .table import handles, traced
+from ..operations.function import Pooling
+from ..operations.products import Gate
+from ..operations.sums import Add, Divide, Scale
+from ..recorder import Recorder, traced
+from .table import handles
 
-if TYPE_CHECKING:
-    from ..interception import Interception
 
-
-@handles((torch, "add"), (Tensor, "add __add__ __radd__"))
-def add(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
-    a, b = mode.detach_parameters((input, other))
+@handles((torch, "add"), (Tensor, "add __add__ __radd__"), in_place_names="add")
+def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+    a, b = recorder.detach_parameters((input, other))
     if not traced(a, b):
         return func(a, b, alpha=alpha) if alpha != 1 else func(a, b)
     if alpha != 1:
-        b = scale(mode, torch.mul, b, alpha)
+        b = scale(recorder, torch.mul, b, alpha)
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
-    operation = mode.operation(ops.Add, (mode.is_normalised(a), mode.is_normalised(b)))
-    total = a + b if operation is None else operation(a, b)
+    total = recorder.apply(Add((recorder.is_normalised(a), recorder.is_normalised(b))), a, b)
     if traced(a) and traced(b):
-        mode.sums.append(weakref.ref(total))
+        recorder.mark_sum(total)
     return total
 
 
-@handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__"))
-def subtract(mode: Interception, func: Any, input: Any, other: Any, *, alpha: Any = 1) -> Any:
-    if not traced(*mode.detach_parameters((input, other))):
-        return mode.run(func, input, other, **({"alpha": alpha} if alpha != 1 else {}))
-    return add(mode, torch.add, input, scale(mode, torch.mul, other, -1), alpha=alpha)
+@handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__"), in_place_names="sub subtract")
+def subtract(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1) -> Any:
+    if not traced(*recorder.detach_parameters((input, other))):
+        return recorder.run(func, input, other, **({"alpha": alpha} if alpha != 1 else {}))
+    return add(recorder, torch.add, input, scale(recorder, torch.mul, other, -1), alpha=alpha)
 
 
 @handles((torch, "rsub"), (Tensor, "__rsub__"))
-def reversed_subtract(mode: Interception, func: Any, input: Any, other: Any) -> Any:
-    if not traced(mode.detach_parameters(input)):
-        return mode.run(func, input, other)
-    return add(mode, torch.add, scale(mode, torch.mul, input, -1), other)
+def reversed_subtract(recorder: Recorder, func: Any, input: Any, other: Any) -> Any:
+    if not traced(recorder.detach_parameters(input)):
+        return recorder.run(func, input, other)
+    return add(recorder, torch.add, scale(recorder, torch.mul, input, -1), other)
 
 
-@handles((torch, "mul multiply"), (Tensor, "mul multiply __mul__ __rmul__"))
-def scale(mode: Interception, func: Any, input: Any, other: Any) -> Any:
-    a, b = mode.detach_parameters((input, other))
+@handles((torch, "mul multiply"), (Tensor, "mul multiply __mul__ __rmul__"), in_place_names="mul multiply")
+def scale(recorder: Recorder, func: Any, input: Any, other: Any) -> Any:
+    a, b = recorder.detach_parameters((input, other))
     if not traced(a, b):
         return a * b
     if traced(a) and traced(b):
-        operation = mode.operation(ops.Gate)
-        return a * b if operation is None else operation(a, b)
+        return recorder.apply(Gate(), a, b)
     active, factor = (a, b) if traced(a) else (b, a)
-    operation = mode.operation(ops.Scale, factor)
-    return active * factor if operation is None else operation(active)
+    return recorder.apply(Scale(factor), active)
 
 
 @handles((torch, "neg negative"), (Tensor, "neg negative __neg__"))
-def negate(mode: Interception, func: Any, input: Tensor) -> Any:
-    return scale(mode, torch.mul, input, -1)
+def negate(recorder: Recorder, func: Any, input: Tensor) -> Any:
+    return scale(recorder, torch.mul, input, -1)
 
 
-@handles((torch, "div divide true_divide"), (Tensor, "div divide true_divide __truediv__"))
-def divide(mode: Interception, func: Any, input: Any, other: Any, *, rounding_mode: Any = None) -> Any:
-    a, b = mode.detach_parameters((input, other))
+_DIVIDE = "div divide true_divide"
+
+
+@handles((torch, _DIVIDE), (Tensor, _DIVIDE + " __truediv__"), in_place_names=_DIVIDE)
+def divide(recorder: Recorder, func: Any, input: Any, other: Any, *, rounding_mode: Any = None) -> Any:
+    a, b = recorder.detach_parameters((input, other))
     if not traced(a, b):
         return func(a, b) if rounding_mode is None else func(a, b, rounding_mode=rounding_mode)
     if traced(b) or rounding_mode is not None:
-        return mode.run(func, a, b)
-    factor = b.reciprocal() if isinstance(b, Tensor) else 1 / b
-    operation = mode.operation(ops.Scale, factor)
-    return a / b if operation is None else operation(a)
+        return recorder.run(func, a, b)
+    return recorder.apply(Divide(b), a)
 
 
 _POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate"
 
 
 @handles((torch, "mean sum avg_pool1d adaptive_avg_pool1d"), (Tensor, "mean sum"), (F, _POOLS))
-def pooling(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if not traced(mode.detach_parameters(input)):
-        return mode.run(func, input, *args, **kwargs)
-    function: Any = lambda x: func(x, *args, **kwargs)  # noqa: E731
-    operation = mode.operation(ops.Pooling, function)
-    return function(input) if operation is None else operation(input)
+def pooling(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if not traced(recorder.detach_parameters(input)):
+        return recorder.run(func, input, *args, **kwargs)
+    return recorder.apply(Pooling(lambda x: func(x, *args, **kwargs)), input)

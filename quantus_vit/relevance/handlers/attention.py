@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import operations as ops
-from .affine import affine_map
-from .table import autocast_dtype, handles, traced
-
-if TYPE_CHECKING:
-    from ..interception import Interception
+from ..operations.normalisation import Softmax
+from ..recorder import Recorder
+from .affine import projection
+from .arithmetic import add
+from .arithmetic import scale as times
+from .products import matmul
+from .table import autocast_dtype, handles
 
 
 @handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"))
 def softmax(
-    mode: Interception, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
+    recorder: Recorder, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
-    x = mode.detach_parameters(input)
+    x = recorder.detach_parameters(input)
     if dtype is None and unused and isinstance(unused[-1], torch.dtype):
         dtype = unused[-1]
     if dtype is None and autocast_dtype(x) is not None:
         dtype = torch.float32
     x = x if dtype is None else x.to(dtype)
-    dim = -1 if dim is None else dim
-    operation = mode.operation(ops.Softmax, dim) if traced(x) else None
-    output = torch.softmax(x, dim) if operation is None else operation(x)
-    return mode.mark_weights(output) if output.dim() >= 3 else output
+    output = recorder.apply(Softmax(-1 if dim is None else dim), x)
+    return recorder.mark_weights(output) if output.dim() >= 3 else output
 
 
 @handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"))
-def same_values(mode: Interception, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+def same_values(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Attention weights in another type (as half precision models cast them) are still attention weights."""
-    return mode.forward_mark(input, mode.run(func, input, *args, **kwargs))
+    return recorder.forward_mark(input, recorder.run(func, input, *args, **kwargs))
 
 
 @handles((F, "scaled_dot_product_attention"))
 def scaled_dot_product_attention(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     query: Tensor,
     key: Tensor,
@@ -56,23 +55,26 @@ def scaled_dot_product_attention(
     if dropout_p:
         raise ValueError("attention dropout is active; call model.eval() before explaining it")
     if enable_gqa:
-        raise mode.unsupported(func, (query, key, value), "with grouped queries has no relevance rule")
+        raise recorder.unsupported(func, (query, key, value), "with grouped queries has no relevance rule")
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    with mode:
-        scores = (query @ key.transpose(-2, -1)) * factor
-        if is_causal:
-            allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~allowed, -math.inf)
-        if attn_mask is not None:
-            is_boolean = attn_mask.dtype == torch.bool
-            scores = scores.masked_fill(~attn_mask, -math.inf) if is_boolean else scores + attn_mask
-        weights = scores.softmax(-1)
-        return weights.to(value.dtype) @ value
+    query, key, value = (recorder.detach_parameters(x) for x in (query, key, value))
+    scores: Tensor = times(recorder, torch.mul, matmul(recorder, torch.matmul, query, key.transpose(-2, -1)), factor)
+    if is_causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~allowed, -math.inf)
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, -math.inf)
+    elif attn_mask is not None:
+        scores = add(recorder, torch.add, scores, attn_mask)
+    weights = softmax(recorder, torch.softmax, scores)
+    weights = recorder.forward_mark(weights, weights.to(value.dtype))
+    output: Tensor = matmul(recorder, torch.matmul, weights, value)
+    return output
 
 
 @handles((F, "multi_head_attention_forward"))
 def multi_head_attention(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     query: Tensor,
     key: Tensor,
@@ -103,7 +105,7 @@ def multi_head_attention(
     """``nn.MultiheadAttention`` in separate steps; (L, N, E) tensors, as torch's function."""
     extras = (bias_k, bias_v, static_k, static_v, key_padding_mask)
     if any(extra is not None for extra in extras) or add_zero_attn or query.dim() != 3:
-        raise mode.unsupported(func, (query, key, value), "with padding masks, extra keys or no batch has no rule")
+        raise recorder.unsupported(func, (query, key, value), "with padding masks, extra keys or no batch has no rule")
     if training and dropout_p:
         raise ValueError("attention dropout is active; call model.eval() before explaining it")
     tokens = {id(x): x for x in (query, key, value)}
@@ -115,10 +117,10 @@ def multi_head_attention(
         weights = list(in_proj_weight.chunk(3))  # type: ignore[union-attr]
     biases: list[Any] = [None] * 3 if in_proj_bias is None else list(in_proj_bias.detach().chunk(3))
     if len(weights) == 1:
-        q, k, v = affine_map(mode, ops.Projection, query, weights[0], in_proj_bias).chunk(3, -1)  # type: ignore[arg-type]
+        q, k, v = projection(recorder, query, weights[0], in_proj_bias).chunk(3, -1)  # type: ignore[arg-type]
     else:
         q, k, v = (
-            affine_map(mode, ops.Projection, x, w, b)  # type: ignore[arg-type]
+            projection(recorder, x, w, b)  # type: ignore[arg-type]
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
     length, size, width = q.shape
@@ -127,13 +129,13 @@ def multi_head_attention(
         attn_mask = attn_mask.view(size, num_heads, *attn_mask.shape[1:])
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = ~attn_mask  # here True means "not allowed", there "allowed"
-    output = scaled_dot_product_attention(mode, func, *heads, attn_mask=attn_mask)
+    output = scaled_dot_product_attention(recorder, func, *heads, attn_mask=attn_mask)
     output = output.permute(2, 0, 1, 3).reshape(length, size, width)
-    output = affine_map(mode, ops.Projection, output, out_proj_weight, out_proj_bias)
-    return output, _shown_weights(mode, average_attn_weights) if need_weights else None
+    output = projection(recorder, output, out_proj_weight, out_proj_bias)
+    return output, _shown_weights(recorder, average_attn_weights) if need_weights else None
 
 
-def _shown_weights(mode: Interception, average: bool) -> Tensor | None:
+def _shown_weights(recorder: Recorder, average: bool) -> Tensor | None:
     """Attention weights as ``nn.MultiheadAttention`` returns them; untraced, since no model feeds them on."""
-    weights = mode.attentions[-1].weights
+    weights = recorder.attentions[-1].weights
     return None if weights is None else weights.mean(1) if average else weights

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import operations as ops
-from .table import autocast_dtype, handles, traced
-
-if TYPE_CHECKING:
-    from ..interception import Interception
+from ..operations.base import Operation
+from ..operations.normalisation import LayerNorm, Normalisation
+from ..recorder import Recorder, traced
+from .table import autocast_dtype, handles
 
 
 @handles((F, "layer_norm"), (torch, "layer_norm"))
 def layer_norm(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     input: Tensor,
     normalized_shape: Any,
@@ -27,20 +26,18 @@ def layer_norm(
     *unused: Any,
     **kwargs: Any,
 ) -> Tensor:
-    x, w, b = mode.detach_parameters((input, weight, bias))
+    x, w, b = recorder.detach_parameters((input, weight, bias))
     if autocast_dtype(x) is not None:
         x = x.float()
     shape = [normalized_shape] if isinstance(normalized_shape, int) else list(normalized_shape)
-    operation = mode.operation(ops.LayerNorm, shape, w, b, eps, owner=weight) if traced(x) else None
-    mode.mark_normalised(x)
-    return torch.layer_norm(x, shape, w, b, eps) if operation is None else operation(x)
+    return normalise(recorder, LayerNorm(shape, w, b, eps), x, weight)
 
 
 @handles((F, "rms_norm"), (torch, "rms_norm"))
 def rms_norm(
-    mode: Interception, func: Any, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None
+    recorder: Recorder, func: Any, input: Tensor, normalized_shape: Any, weight: Any = None, eps: Any = None
 ) -> Any:
-    x, w = mode.detach_parameters((input, weight))
+    x, w = recorder.detach_parameters((input, weight))
     dims = tuple(range(-len(normalized_shape), 0))
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
@@ -48,22 +45,23 @@ def rms_norm(
         scale = (at.pow(2).mean(dims, keepdim=True) + epsilon).rsqrt()
         return message * scale if w is None else message * scale * w
 
-    return normalisation(mode, lambda y: func(y, normalized_shape, w, eps), frozen, x, weight)
+    return normalise(recorder, Normalisation(lambda y: func(y, normalized_shape, w, eps), frozen), x, weight)
 
 
 @handles((F, "normalize"))
 def normalize(
-    mode: Interception, func: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None
+    recorder: Recorder, func: Any, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None
 ) -> Any:
     def frozen(message: Tensor, at: Tensor) -> Any:
         return message / torch.linalg.vector_norm(at, p, dim, keepdim=True).clamp_min(eps)
 
-    return normalisation(mode, lambda y: func(y, p, dim, eps), frozen, mode.detach_parameters(input), None)
+    x = recorder.detach_parameters(input)
+    return normalise(recorder, Normalisation(lambda y: func(y, p, dim, eps), frozen), x, None)
 
 
 @handles((F, "group_norm"), (torch, "group_norm"))
 def group_norm(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     input: Tensor,
     num_groups: int,
@@ -72,7 +70,7 @@ def group_norm(
     eps: float = 1e-5,
     *unused: Any,
 ) -> Any:
-    x, w, b = mode.detach_parameters((input, weight, bias))
+    x, w, b = recorder.detach_parameters((input, weight, bias))
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
         grouped = at.reshape(at.shape[0], num_groups, -1)
@@ -81,12 +79,12 @@ def group_norm(
         parts = scaled.reshape(grouped.shape) * rstd
         return (parts - parts.mean(-1, keepdim=True)).reshape(at.shape)
 
-    return normalisation(mode, lambda y: F.group_norm(y, num_groups, w, b, eps), frozen, x, weight)
+    return normalise(recorder, Normalisation(lambda y: F.group_norm(y, num_groups, w, b, eps), frozen), x, weight)
 
 
 @handles((F, "batch_norm"))
 def batch_norm(
-    mode: Interception,
+    recorder: Recorder,
     func: Any,
     input: Tensor,
     running_mean: Tensor | None,
@@ -97,7 +95,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    x, w, b = mode.detach_parameters((input, weight, bias))
+    x, w, b = recorder.detach_parameters((input, weight, bias))
     if not traced(x):
         return func(x, running_mean, running_var, w, b, training, momentum, eps)
     if training or running_var is None:
@@ -107,12 +105,11 @@ def batch_norm(
         scale = (running_var + eps).rsqrt() if w is None else w * (running_var + eps).rsqrt()
         return message * scale.view(1, -1, *[1] * (message.dim() - 2))
 
-    return normalisation(
-        mode, lambda y: func(y, running_mean, running_var, w, b, False, momentum, eps), frozen, x, weight
-    )
+    function = lambda y: func(y, running_mean, running_var, w, b, False, momentum, eps)  # noqa: E731
+    return normalise(recorder, Normalisation(function, frozen), x, weight)
 
 
-def normalisation(mode: Interception, function: Any, frozen: Any, x: Tensor, owner: Any) -> Any:
-    operation = mode.operation(ops.Normalisation, function, frozen, owner=owner) if traced(x) else None
-    mode.mark_normalised(x)
-    return function(x) if operation is None else operation(x)
+def normalise(recorder: Recorder, operation: Operation, x: Tensor, owner: Any) -> Tensor:
+    """Run a normalisation, and note that x entered one."""
+    recorder.mark_normalised(x)
+    return recorder.apply(operation, x, owner=owner)

@@ -2,69 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import operations as ops
+from ..operations.affine import Linear
+from ..operations.function import Pooling
+from ..operations.products import AttentionProduct, Contraction, Product
+from ..recorder import Recorder, traced
 from ..rules import GradientTimesInput
 from .affine import affine_map
 from .arithmetic import add, scale
-from .table import autocast, handles, traced
-
-if TYPE_CHECKING:
-    from ..interception import Interception
+from .table import autocast, handles
 
 
 @handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"))
-def matmul(mode: Interception, func: Any, input: Tensor, other: Tensor) -> Tensor:
-    is_attention = mode.is_weights(input)
-    a, b = autocast(mode.detach_parameters((input, other)))
-    record = mode.attention(a) if is_attention else None
-    if not traced(a, b):
-        return torch.matmul(a, b)
-    if traced(a) and not traced(b) and b.dim() == 2 and record is None:
-        return affine_map(mode, ops.Linear, a, b.t(), None)
-    kind = "matmul" if record is None else "attention"
-    operation = mode.operation(ops.Product, kind=kind)
-    if operation is None:
-        if record is None:
-            return torch.matmul(a, b)
-        operation = ops.Product(GradientTimesInput(), mode.state, record.module_name)
-    if record is not None:
-        operation.record = lambda op, message: record.receive(op.state, message, op.inputs[0])
-    return operation(a, b)  # type: ignore[no-any-return]
+def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tensor:
+    is_attention = recorder.is_weights(input)
+    a, b = autocast(recorder.detach_parameters((input, other)))
+    if is_attention:
+        layer = recorder.attention(a)
+        product = AttentionProduct(layer)
+        return recorder.apply(product, a, b, module_name=layer.module_name, otherwise=GradientTimesInput())
+    if traced(a) and not traced(b) and b.dim() == 2:
+        return affine_map(recorder, Linear, a, b.t(), None)
+    return recorder.apply(Product(), a, b)
 
 
 @handles((Tensor, "__rmatmul__"))
-def rmatmul(mode: Interception, func: Any, self: Tensor, other: Tensor) -> Any:
-    return matmul(mode, torch.matmul, other, self)
+def rmatmul(recorder: Recorder, func: Any, self: Tensor, other: Tensor) -> Any:
+    return matmul(recorder, torch.matmul, other, self)
 
 
 @handles((torch, "baddbmm"), (Tensor, "baddbmm"))
 def baddbmm(
-    mode: Interception, func: Any, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+    recorder: Recorder, func: Any, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Any:
-    product = scale(mode, torch.mul, matmul(mode, torch.bmm, batch1, batch2), alpha)
-    return product if beta == 0 else add(mode, torch.add, scale(mode, torch.mul, input, beta), product)
+    product = scale(recorder, torch.mul, matmul(recorder, torch.bmm, batch1, batch2), alpha)
+    return product if beta == 0 else add(recorder, torch.add, scale(recorder, torch.mul, input, beta), product)
 
 
 @handles((torch, "einsum"), (torch.functional, "einsum"))
-def einsum(mode: Interception, func: Any, equation: Any, *operands: Any) -> Any:
+def einsum(recorder: Recorder, func: Any, equation: Any, *operands: Any) -> Any:
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    operands = tuple(mode.detach_parameters(list(operands)))
+    operands = tuple(recorder.detach_parameters(list(operands)))
     if not traced(*operands):
         return func(equation, *operands)
     if len(operands) != 2 or not isinstance(equation, str):
-        return mode.run(func, equation, *operands)
+        return recorder.run(func, equation, *operands)
     a, b = operands
     if traced(a) and traced(b):
-        operation = mode.operation(ops.Contraction, lambda x, y: torch.einsum(equation, x, y))
-        return func(equation, a, b) if operation is None else operation(a, b)
-    active, function = (
-        (a, lambda x: torch.einsum(equation, x, b)) if traced(a) else (b, lambda y: torch.einsum(equation, a, y))
-    )
-    operation = mode.operation(ops.Pooling, function)
-    return func(equation, a, b) if operation is None else operation(active)
+        return recorder.apply(Contraction(lambda x, y: func(equation, x, y)), a, b)
+    if traced(a):
+        return recorder.apply(Pooling(lambda x: func(equation, x, b)), a)
+    return recorder.apply(Pooling(lambda y: func(equation, a, y)), b)

@@ -1,6 +1,6 @@
 """The table of handlers, and what they all need.
 
-A handler gets the interception, the function the model called, and the call's arguments. It must compute what the
+A handler gets the recorder, the function the model called, and the call's arguments. It must compute what the
 function computes. Traced values are those that require a gradient; a call that none of them enters runs as it is.
 """
 
@@ -12,25 +12,57 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..recorder import Recorder, traced
+
+__all__ = ["HANDLERS", "Handler", "autocast", "autocast_dtype", "handles", "in_place"]
+
 Handler = Callable[..., Any]
 HANDLERS: dict[Callable[..., Any], Handler] = {}
 
 
-def handles(*owners_and_names: tuple[Any, str]) -> Callable[[Handler], Handler]:
-    """Register a handler for functions given as (owner, names); names a torch version lacks are left out."""
+def handles(*owners_and_names: tuple[Any, str], in_place_names: str = "") -> Callable[[Handler], Handler]:
+    """Register a handler for functions given as (owner, names); names a torch version lacks are left out.
+
+    Parameters
+    ----------
+    owners_and_names : (module or class, str)
+        Names are separated by spaces.
+    in_place_names : str
+        Methods of tensors, without their underscore, whose form in place (``add_`` for ``"add"``) the handler serves,
+        too.
+    """
 
     def register(handler: Handler) -> Handler:
         for owner, names in owners_and_names:
             for name in names.split():
                 if hasattr(owner, name):
                     HANDLERS[getattr(owner, name)] = handler
+        for name in in_place_names.split():
+            HANDLERS[getattr(Tensor, name + "_")] = in_place(handler, name)
         return handler
 
     return register
 
 
-def traced(*values: Any) -> bool:
-    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+def in_place(handler: Handler, name: str) -> Handler:
+    """A handler for the method ``name_``, as which ``x += y`` arrives too.
+
+    What a backward pass needs must not be overwritten. So a new tensor takes the place of the old one, and Python binds
+    it to the name in ``x += y``; reading the old one again is refused. Only copies that nothing needed yet, and views,
+    are written into.
+    """
+
+    def handle(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not traced(*recorder.detach_parameters((input, *args))):
+            return recorder.run(func, input, *args, **kwargs)
+        result = handler(recorder, getattr(Tensor, name), input.clone(), *args, **kwargs)
+        is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
+        if is_copy or (input._is_view() and not input.is_leaf):
+            return input.copy_(result)
+        recorder.mark_stale(input)
+        return result
+
+    return handle
 
 
 def autocast_dtype(x: Any) -> torch.dtype | None:

@@ -3,62 +3,55 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Messages, Operation
+from ..interfaces import AffineOperation, Reads
+from ..numerics import Messages
+from .base import Operation
+from .memory import Values
 
-if TYPE_CHECKING:
-    from ..passes import PassState
-    from ..rules import Rule
+__all__ = ["Affine", "Convolution", "Linear", "Projection"]
+
+ROUNDING = 4  # units of rounding that a sum of parts of both signs may be off by
+SPARSE = 4  # one token in so many, or fewer, carries a message: then the others are left out
 
 
-class Affine(Operation):
+class Affine(Operation, AffineOperation):
     """Common to ``linear`` and ``convolution``: x -> x W + b, with what the sign-splitting rules need.
 
     A rule sees the bias-free output ``x W``, the same with absolute values ``|x| |W|``, and the transposed maps.
     """
 
-    gradient_reads = frozenset()
+    gradient_reads = Reads.NOTHING
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight
         self.bias = bias
-
-    @property
-    def x(self) -> Tensor:
-        return self.inputs[0]
-
-    @cached_property
-    def absolute_x(self) -> Tensor:
-        return self.x.abs()
 
     def absolute_input(self, index: int) -> Tensor:
         return self.absolute_x
 
-    @cached_property
+    @property
+    def absolute_x(self) -> Tensor:
+        """|x|."""
+        return cast(Tensor, self.values.once("absolute x", self.x.abs))
+
+    @property
     def absolute_weight(self) -> Tensor:
         """|W|, made anew for each backward through this call, so that no second copy of the model is held."""
-        return self.cached("absolute_weight", self.weight.abs)
+        again = self.cached
+        return cast(Tensor, self.values.once("absolute weight", lambda: again("absolute weight", self.weight.abs)))
 
     def bias_over(self, output: Tensor) -> Tensor | None:
-        """The bias, shaped to be broadcast over the output."""
         return self.bias
 
     def unbiased_output(self) -> Tensor:
         bias = self.bias_over(self.output)
         return self.output if bias is None else self.output - bias
-
-    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        raise NotImplementedError
-
-    def vjp(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The transposed map W^T (or that of another weight of the same shape)."""
-        raise NotImplementedError
 
     def function(self, *inputs: Tensor) -> Tensor:
         return self.apply_weight(inputs[0], self.weight, self.bias)
@@ -67,21 +60,18 @@ class Affine(Operation):
         return (self.vjp(message),)
 
     def absolute_output(self) -> Tensor:
-        """|x| |W|, shape of the output."""
-        return self.cached("absolute_output", lambda: self.apply_weight(self.absolute_x, self.absolute_weight))
+        return self.cached("absolute output", lambda: self.apply_weight(self.absolute_x, self.absolute_weight))
 
     def agreeing_output(self) -> Tensor:
-        """2 (x+ W+ + x- W-) = x W + |x| |W|; 0 where it is no more than rounding of its two parts."""
-        return self.cached("agreeing_output", self._agreeing_output)
+        return self.cached("agreeing output", self._agreeing_output)
 
     def _agreeing_output(self) -> Tensor:
         minus_bias = None if self.bias is None else -self.bias
         absolute = self.apply_weight(self.absolute_x, self.absolute_weight, minus_bias)
-        rounding = 4 * torch.finfo(absolute.dtype).eps
+        rounding = ROUNDING * torch.finfo(absolute.dtype).eps
         return torch.add(self.output, absolute, alpha=1 - rounding).relu_()
 
     def pull_absolute(self, message: Tensor) -> Tensor:
-        """|W|^T applied to a message."""
         return self.vjp(message, self.absolute_weight)
 
 
@@ -98,41 +88,41 @@ class Linear(Affine):
 
     def propagate(self, message: Tensor) -> Messages:
         """As for every operation, on the tokens alone that carry a message: above the last attention few do."""
-        state = self.state
-        by_token = not state.relevance or self.rule.by_token
-        if message.dim() > 2 and state.sparse and by_token and state.report is None:
+        current = self.state.current
+        by_token = not current.relevance or self.rule.by_token
+        if message.dim() > 2 and current.sparse and by_token and current.on_operation is None:
             tokens = message.flatten(0, -2)
             used = tokens.any(-1).nonzero()[:, 0]
-            state.sparse = 4 * len(used) < len(tokens)
-            if state.sparse:
+            current.sparse = SPARSE * len(used) < len(tokens)
+            if current.sparse:
                 return (self._propagate_tokens(tokens, used),)
         return super().propagate(message)
 
     def _propagate_tokens(self, tokens: Tensor, used: Tensor) -> Tensor | None:
-        part = _Part(self, used)
+        shape = self.shapes[0]
+        part = Linear(self.weight, self.bias).bind(self.rule, self.state, self.module_name)
+        part.values, part.needs = _TokenValues(self.values, used), self.needs
+        part.shapes = (torch.Size((len(used), shape[-1])),)
         (message,) = Operation.propagate(part, tokens[used])
         if message is None:
             return None
-        shape = self.shapes[0]
         whole = message.new_zeros((shape[:-1].numel(), shape[-1]))
         return whole.index_copy_(0, used, message).view(shape)
 
 
-class _Part(Linear):
-    """A linear call on some of its tokens."""
+class _TokenValues(Values):
+    """The tensors of a linear call, of some of its tokens alone."""
 
-    def __init__(self, whole: Linear, used: Tensor) -> None:
-        super().__init__(whole.rule, whole.state, whole.module_name, whole.weight, whole.bias)
-        self._whole, self._used = whole, used
-        self.needs, self.shapes = whole.needs, (torch.Size((len(used), whole.shapes[0][-1])),)
+    def __init__(self, whole: Values, used: Tensor) -> None:
+        self._whole, self._used, self._memo = whole, used, {}
 
     @property
-    def keeps_inputs(self) -> bool:
-        return self._whole.keeps_inputs
+    def has_inputs(self) -> bool:
+        return self._whole.has_inputs
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
-        return (self._whole.x.flatten(0, -2)[self._used],)
+        return (self._whole.inputs[0].flatten(0, -2)[self._used],)
 
     @cached_property
     def output(self) -> Tensor:
@@ -149,18 +139,10 @@ class Convolution(Affine):
     """A convolution of any rank."""
 
     kind = "convolution"
-    gradient_reads = frozenset({"inputs"})  # torch's backward takes the input, if only for its shape
+    gradient_reads = Reads.INPUTS  # torch's backward takes the input, if only for its shape
 
-    def __init__(
-        self,
-        rule: Rule,
-        state: PassState,
-        module_name: str,
-        weight: Tensor,
-        bias: Tensor | None,
-        geometry: tuple[Any, ...],
-    ) -> None:
-        super().__init__(rule, state, module_name, weight, bias)
+    def __init__(self, weight: Tensor, bias: Tensor | None, geometry: tuple[Any, ...]) -> None:
+        super().__init__(weight, bias)
         self.geometry = geometry  # stride, padding, dilation, transposed, output_padding, groups
 
     def bias_over(self, output: Tensor) -> Tensor | None:

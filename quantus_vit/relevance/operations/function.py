@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import Messages, Operation
+from ..interfaces import UnaryOperation
+from ..numerics import Messages
+from .base import Operation
 
-if TYPE_CHECKING:
-    from ..passes import PassState
-    from ..rules import Rule
+__all__ = ["Activation", "FunctionOperation", "Gelu", "Pooling"]
 
 
 class FunctionOperation(Operation):
     """Common to operations whose function comes with the call, options bound; their gradient is autograd's."""
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, function: Callable[..., Tensor]) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         self._function = function
 
     def function(self, *inputs: Tensor) -> Tensor:
         return self._function(*inputs)
 
 
-class Activation(FunctionOperation):
+class Activation(FunctionOperation, UnaryOperation):
     """An elementwise non-linearity of one input."""
 
     kind = "activation"
 
 
-class Gelu(Activation):
+class Gelu(Operation, UnaryOperation):
     """GELU with torch's fused backward."""
 
+    kind = "activation"
     recomputable = True
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, approximate: str) -> None:
-        super().__init__(rule, state, module_name, lambda x: F.gelu(x, approximate=approximate))
+    def __init__(self, approximate: str = "none") -> None:
         self.approximate = approximate
+
+    def function(self, *inputs: Tensor) -> Tensor:
+        return F.gelu(inputs[0], approximate=self.approximate)
 
     def gradient(self, message: Tensor) -> Messages:
         return (torch.ops.aten.gelu_backward(message, self.inputs[0], approximate=self.approximate),)
 
 
-class Pooling(FunctionOperation):
-    """A linear map without parameters: mean, sum, average pooling, interpolation."""
+class Pooling(FunctionOperation, UnaryOperation):
+    """A linear map without parameters: mean, sum, average pooling, interpolation, a product with constants."""
 
     kind = "pooling"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .base import Messages, Operation
+from ..interfaces import NormalisationOperation, Reads, UnaryOperation
+from ..numerics import Messages
+from .base import Operation
 from .function import FunctionOperation
 
-if TYPE_CHECKING:
-    from ..passes import PassState
-    from ..rules import Rule
+__all__ = ["LayerNorm", "Normalisation", "Softmax"]
 
 
-class Normalisation(FunctionOperation):
+class Normalisation(FunctionOperation, NormalisationOperation):
     """Layer, group, batch (in evaluation), root-mean-square or L2 normalisation, affine part included.
 
     ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant.
@@ -24,40 +23,22 @@ class Normalisation(FunctionOperation):
 
     kind = "normalisation"
 
-    def __init__(
-        self,
-        rule: Rule,
-        state: PassState,
-        module_name: str,
-        function: Callable[[Tensor], Tensor],
-        frozen: Callable[[Tensor, Tensor], Tensor],
-    ) -> None:
-        super().__init__(rule, state, module_name, function)
+    def __init__(self, function: Callable[[Tensor], Tensor], frozen: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__(function)
         self._frozen = frozen
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
-        """Vector-Jacobian product with the deviation a constant, the mean (where there is one) not."""
         return self._frozen(message, self.inputs[0])
 
 
-class LayerNorm(Operation):
+class LayerNorm(Operation, NormalisationOperation):
     """Layer normalisation over the trailing dimensions, with torch's fused kernels."""
 
     kind = "normalisation"
-    frozen_reads = frozenset()
+    frozen_reads = Reads.NOTHING
     recomputable = True
 
-    def __init__(
-        self,
-        rule: Rule,
-        state: PassState,
-        module_name: str,
-        shape: list[int],
-        weight: Tensor | None,
-        bias: Tensor | None,
-        eps: float,
-    ) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> None:
         self.shape, self.weight, self.bias, self.eps = shape, weight, bias, eps
 
     def function(self, *inputs: Tensor) -> Tensor:
@@ -69,27 +50,32 @@ class LayerNorm(Operation):
 
     def gradient(self, message: Tensor) -> Messages:
         backward = torch.ops.aten.native_layer_norm_backward
-        x, (mean, deviation) = self.inputs[0], self.extras
-        found = backward(message, x, self.shape, mean, deviation, self.weight, self.bias, [True, False, False])
-        return (found[0],)
+        x, (mean, deviation) = self.inputs[0], self.values.extras
+        gradients = backward(message, x, self.shape, mean, deviation, self.weight, self.bias, [True, False, False])
+        return (gradients[0],)
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
-        """Vector-Jacobian product with the standard deviation a constant: centring of message * weight / deviation."""
-        scaled = message * self.extras[1]
+        """Centring of message * weight / deviation."""
+        scaled: Tensor = message * self.values.extras[1]
         if self.weight is not None:
             scaled = scaled * self.weight
         return scaled - scaled.mean(dim=tuple(range(-len(self.shape), 0)), keepdim=True)
 
 
-class Softmax(Operation):
+class Softmax(Operation, UnaryOperation):
     """Softmax along one dimension."""
 
     kind = "softmax"
-    gradient_reads = frozenset({"output"})
+    gradient_reads = Reads.OUTPUT
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, dim: int) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, dim: int) -> None:
         self.dim = dim
+
+    @property
+    def is_constant(self) -> bool:
+        """Under a rule that stops, where no pass wants its gradient."""
+        recording = self.state.recording
+        return self.rule.stops and not recording.gradients and not recording.every_input
 
     def function(self, *inputs: Tensor) -> Tensor:
         return torch.softmax(inputs[0], self.dim)

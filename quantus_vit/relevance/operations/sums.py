@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from .base import Messages, Operation, reduce_to
+from ..interfaces import Reads, SumOperation, UnaryOperation
+from ..numerics import Messages, reduce_to
+from .base import Operation
 
-if TYPE_CHECKING:
-    from ..passes import PassState
-    from ..rules import Rule
+__all__ = ["Add", "Divide", "Scale"]
 
 
-class Add(Operation):
+class Add(Operation, SumOperation):
     """Sum of two tensors, ``a + b`` (``a - b`` is the sum of a and -b).
 
     ``shared`` says which of them also entered a normalisation, as the residual stream does.
     """
 
     kind = "add"
-    gradient_reads = frozenset()
+    gradient_reads = Reads.NOTHING
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, shared: tuple[bool, bool]) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, shared: tuple[bool, bool] = (False, False)) -> None:
         self.shared = shared
 
     def function(self, *inputs: Tensor) -> Tensor:
@@ -35,15 +32,14 @@ class Add(Operation):
         )
 
 
-class Scale(Operation):
+class Scale(Operation, UnaryOperation):
     """Product of an activation with a constant (a number, or a tensor that the input does not reach)."""
 
     kind = "scale"
-    gradient_reads = frozenset()
+    gradient_reads = Reads.NOTHING
     recomputable = True
 
-    def __init__(self, rule: Rule, state: PassState, module_name: str, factor: Tensor | float) -> None:
-        super().__init__(rule, state, module_name)
+    def __init__(self, factor: Tensor | float) -> None:
         self.factor = factor
 
     def function(self, *inputs: Tensor) -> Tensor:
@@ -51,3 +47,13 @@ class Scale(Operation):
 
     def gradient(self, message: Tensor) -> Messages:
         return (reduce_to(message * self.factor, self.shapes[0]),)
+
+
+class Divide(Scale):
+    """An activation over a constant, rounded as torch rounds it."""
+
+    def function(self, *inputs: Tensor) -> Tensor:
+        return inputs[0] / self.factor
+
+    def gradient(self, message: Tensor) -> Messages:
+        return (reduce_to(message / self.factor, self.shapes[0]),)

@@ -1,0 +1,214 @@
+"""The backward passes through the graph of one forward: gradient and relevance.
+
+A :class:`Trace` comes from :func:`~.forward.trace`; its passes give the attention maps' gradients and relevances, or
+the input's relevance.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .conservation import ConservationReport
+from .segments import cuts
+from .state import Attention, PassState, TraceState
+
+__all__ = ["Trace", "backward_modes"]
+
+SEGMENTS = 4  # of a walk; more would free memory sooner, but each costs a call of autograd a pass
+
+
+class Trace:
+    """One forward pass of a model, ready for backward passes.
+
+    Attributes
+    ----------
+    logits : Tensor
+        (N, classes), detached; the same numbers as the model gives without us.
+    attentions : list of Attention
+        In the order of the forward pass.
+    """
+
+    def __init__(
+        self,
+        output: Tensor,
+        attentions: list[Attention],
+        leaves: list[Tensor],
+        sums: list[weakref.ref[Tensor]],
+        state: TraceState,
+    ) -> None:
+        self.logits = output.detach()
+        self.attentions = attentions
+        self._output = output
+        self._leaves = leaves
+        self._sums = sums
+        self._state = state
+        self._released = False
+
+    def gradient(self, seed: Tensor, keep: bool = True) -> list[Tensor | None]:
+        """Backward with true gradients; fills ``Attention.gradient``.
+
+        Parameters
+        ----------
+        seed : Tensor
+            (N, classes), gradient of the objective with respect to the logits.
+        keep : bool
+            Keep the graph for another pass.
+
+        Returns
+        -------
+        list of Tensor or None
+            Gradients of the start: the input, or the first attention maps; None where the logits do not depend on it.
+
+        Raises
+        ------
+        RuntimeError
+            An earlier pass released the graph, or the trace keeps nothing for gradients.
+        """
+        return self._backward(seed, keep, PassState())
+
+    def relevance(
+        self,
+        seed: Tensor,
+        keep: bool = False,
+        report: ConservationReport | None = None,
+        on_attention: Callable[[Attention], None] | None = None,
+    ) -> list[Tensor | None]:
+        """Backward with the composite's rules; fills ``Attention.relevance``.
+
+        Parameters
+        ----------
+        seed : Tensor
+            (N, classes), message at the logits.
+        keep : bool
+            Keep the graph (and what the rules computed from the forward alone) for another pass.
+        report : ConservationReport, optional
+            Gets what enters and leaves every operation.
+        on_attention : callable, optional
+            Called with each attention layer as soon as it has its relevance, from the top layer down.
+
+        Returns
+        -------
+        list of Tensor or None
+            Messages at the start: the input, or the first attention maps.
+
+        Raises
+        ------
+        RuntimeError
+            An earlier pass released the graph, or a rule failed.
+        """
+        note = None if report is None else report.record
+        return self._backward(seed, keep, PassState(True, on_operation=note, on_attention=on_attention))
+
+    def walk(
+        self,
+        seeds: Sequence[Tensor],
+        on_attention: Callable[[int, Attention], None] | None = None,
+        gradients: bool = False,
+    ) -> list[list[Tensor | None]]:
+        """Relevance passes of several seeds (and gradient passes before each) in one walk down the graph.
+
+        All passes go through one segment of the graph before any goes through the next (:func:`segments.cuts`), and the
+        graph is released on the way. The messages are those of :meth:`gradient` and :meth:`relevance`; less memory is
+        held, and what the rules compute from the forward alone is computed once for all seeds.
+
+        Parameters
+        ----------
+        seeds : sequence of Tensor
+            (N, classes) each; gradient and message at the logits.
+        on_attention : callable, optional
+            Called with the seed's number and each attention layer as soon as it has its relevance, from the top down.
+        gradients : bool
+            Fill ``Attention.gradient``, too.
+
+        Returns
+        -------
+        list of list of Tensor or None
+            For each seed the relevance messages at the start; none with ``on_attention``, which has got what it wants.
+
+        Raises
+        ------
+        RuntimeError
+            As :meth:`gradient` and :meth:`relevance`.
+        """
+        self._check(gradients)
+        self._released = True
+        if not self._output.requires_grad:
+            return [[None for _ in self._leaves] for _ in seeds]
+        upper, self._output = self._output, self._output.detach()
+        flows = [Flow(number, seed.to(upper), gradients, on_attention) for number, seed in enumerate(seeds)]
+        places = self._cuts(upper) if gradients or len(seeds) > 1 else []  # one pass frees the graph as it goes
+        with backward_modes(upper.device.type):
+            while places:  # what lies above the next one is freed
+                end = places.pop()
+                self._descend(flows, upper, [end])
+                upper = end
+            self._descend(flows, upper, self._leaves)
+        return [[] if on_attention is not None else flow.relevance for flow in flows]
+
+    def _descend(self, flows: list[Flow], upper: Tensor, ends: list[Tensor]) -> None:
+        """All passes of all seeds through one segment; the last of them frees it."""
+        for flow in flows:
+            if flow.gradient_pass is not None:
+                flow.gradient = self._pass(flow.gradient_pass, upper, ends, flow.gradient, keep=True)
+            keep = flow is not flows[-1]
+            flow.relevance = self._pass(flow.relevance_pass, upper, ends, flow.relevance, keep)
+            if ends is self._leaves and flow.relevance_pass.on_attention is not None:
+                flow.gradient = flow.relevance = []
+
+    def _cuts(self, upper: Tensor) -> list[Tensor]:
+        """Where a walk is cut, from the bottom up."""
+        places = cuts(upper, [x for x in (reference() for reference in self._sums) if x is not None])
+        return places[:: -(-len(places) // SEGMENTS) or 1][::-1]
+
+    def _backward(self, seed: Tensor, keep: bool, current: PassState) -> list[Tensor | None]:
+        self._check(gradients=not current.relevance)
+        self._released = not keep
+        if not self._output.requires_grad:
+            return [None for _ in self._leaves]
+        with backward_modes(self._output.device.type):
+            return self._pass(current, self._output, self._leaves, [seed.to(self._output)], keep)
+
+    def _check(self, gradients: bool) -> None:
+        if self._released:
+            raise RuntimeError("this trace's graph was released by an earlier pass; give that pass keep=True")
+        if gradients and not self._state.recording.gradients:
+            raise RuntimeError("this trace keeps nothing for gradients; make it with TraceOptions(gradients=True)")
+
+    def _pass(
+        self, current: PassState, upper: Tensor, ends: list[Tensor], messages: list[Tensor | None], keep: bool
+    ) -> list[Tensor | None]:
+        """Messages of ``upper`` -> messages of ``ends``."""
+        (message,) = messages
+        if message is None:
+            return [None for _ in ends]
+        current.keep, self._state.current = keep, current
+        try:
+            return list(torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True))
+        finally:
+            self._state.current = PassState()
+
+
+class Flow:
+    """The messages of one seed on their way down a walk, and its passes."""
+
+    def __init__(
+        self, number: int, seed: Tensor, gradients: bool, on_attention: Callable[[int, Attention], None] | None
+    ) -> None:
+        self.gradient: list[Tensor | None] = [seed]
+        self.relevance: list[Tensor | None] = [seed]
+        self.gradient_pass = PassState() if gradients else None
+        listener = None if on_attention is None else partial(on_attention, number)
+        self.relevance_pass = PassState(True, on_attention=listener)
+
+
+@contextmanager
+def backward_modes(device: str) -> Iterator[None]:
+    """Whatever the caller's: gradients, no inference mode, no autocast."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        yield

@@ -1,0 +1,64 @@
+"""What a trace is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from .composites import Composite
+
+__all__ = ["Start", "TraceOptions"]
+
+Start = Literal["input", "attention", "last attention"]
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """What :func:`~.forward.trace` records.
+
+    Parameters
+    ----------
+    composite : Composite or None
+        The rules; None records attention weights only, no graph.
+    start : {"input", "attention", "last attention"}
+        Where backward passes end: at the input, or at the attention maps of layer ``start_layer``, with no graph below.
+        ``"last attention"`` counts the model's attention modules to find the last layer; it may miss (then no layer has
+        a gradient) where modules are never run.
+    start_layer : int
+        Index of the first attention layer of interest.
+    arguments : tuple
+        Further positional arguments of the model's forward.
+    keep_weights : bool
+        Keep each layer's attention weights in ``Attention.weights``.
+    reduce_weights : callable, optional
+        Applied to kept attention weights at once, e.g. a mean over heads.
+    locate : bool
+        Note the module of every operation, and keep all that a conservation report needs.
+    gradients : bool
+        Whether :meth:`~.backward.Trace.gradient` will be asked for. Without, less is kept: only what the rules look at.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Another start, a negative layer, or a composite that is none.
+    """
+
+    composite: Composite | None = None
+    start: Start = "input"
+    start_layer: int = 0
+    arguments: tuple[Any, ...] = ()
+    keep_weights: bool = False
+    reduce_weights: Callable[[Tensor], Tensor] | None = None
+    locate: bool = False
+    gradients: bool = True
+
+    def __post_init__(self) -> None:
+        if self.composite is not None and not isinstance(self.composite, Composite):
+            raise TypeError(f"composite must be a Composite or None, not {self.composite!r}")
+        if self.start not in get_args(Start):
+            raise ValueError(f"start must be one of {', '.join(map(repr, get_args(Start)))}, not {self.start!r}")
+        if self.start_layer < 0:
+            raise ValueError(f"start_layer must be 0 or more, not {self.start_layer}")

@@ -1,0 +1,254 @@
+"""The recorder: what one forward leaves behind, and what the handlers call while it runs.
+
+It chooses the rule of every operation and collects the attention layers. It knows no torch function; which call becomes
+which operation is the handlers' business, and seeing the calls is the interception's.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import resolve_name
+from torch.utils.weak import WeakIdKeyDictionary
+
+from ..errors import UnsupportedOperationError
+from .location import ModuleLocator
+from .operations.base import Operation
+from .operations.node import record
+from .options import TraceOptions
+from .routing import ROUTING
+from .rules import Rule
+from .state import Attention, Recording, TraceState
+from .usage import check_usage
+
+__all__ = ["Recorder", "is_traced", "tensors_in", "traced"]
+
+
+class Recorder:
+    """What one forward leaves behind.
+
+    Attributes
+    ----------
+    attentions : list of Attention
+        The attention layers so far.
+    leaves : list of Tensor
+        Where backward passes end: the input, or attention weights.
+    sums : list of weak references to Tensor
+        Sums of two activations, where the graph may be cut.
+    refusal : UnsupportedOperationError or None
+        The last; Python's operators swallow a ``TypeError`` that is raised in them.
+    state : TraceState
+        What the operations share.
+    """
+
+    def __init__(self, model: nn.Module, options: TraceOptions) -> None:
+        composite = options.composite
+        self.options = options
+        self.composite = composite
+        self.locator = ModuleLocator(model)
+        self.attentions: list[Attention] = []
+        self.leaves: list[Tensor] = []
+        self.sums: list[weakref.ref[Tensor]] = []
+        self.refusal: UnsupportedOperationError | None = None
+        message_kind = "relevance" if composite is None else composite.message_kind
+        self.state = TraceState(Recording(message_kind, options.locate, options.gradients))
+        self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
+        self._locates = options.locate or (composite is not None and bool(composite.exceptions))
+        self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
+        self._attend_from = options.start_layer if options.start == "attention" and composite is not None else None
+        self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
+        self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+    def begin(self, inputs: Tensor) -> Tensor:
+        """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
+        x = inputs.detach()
+        if x.is_inference() or self.options.start != "input":  # a model may change its input in place
+            x = x.clone()
+        if self.composite is not None and self.options.start == "input":
+            self.leaves.append(x.requires_grad_())
+        return x
+
+    def finish(self) -> None:
+        """After the forward: forget what only it needed, and tell which of the composite's rules did nothing.
+
+        Raises
+        ------
+        ValueError
+            An exception of the composite names modules that have no operation of its kinds.
+        """
+        self.state.sources.clear()
+        if self.composite is not None:
+            check_usage(self.composite, self._met, self.locator.names)
+
+    # What handlers call ----------------------------------------------------------------------------------------------
+
+    def apply(
+        self,
+        operation: Operation,
+        *inputs: Tensor,
+        owner: Any = None,
+        module_name: str = "",
+        otherwise: Rule[Any] | None = None,
+    ) -> Tensor:
+        """Run one call: recorded with its rule where it is traced, as it is where the true gradient serves.
+
+        Parameters
+        ----------
+        operation : Operation
+            The call, not yet bound.
+        inputs : Tensor
+            Its inputs.
+        owner : Parameter, optional
+            A parameter of the module that makes the call, by which it is found fast.
+        module_name : str
+            The module's name, where it is known.
+        otherwise : Rule, optional
+            For an operation that is recorded even where the composite has no rule.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            The composite's messages are relevances, and it has no rule for this kind.
+        """
+        if not traced(*inputs):
+            return operation.function(*inputs)
+        if owner is not None:
+            module_name = self.locator.owner(owner) or ""
+        if not module_name and self._locates:
+            module_name = self.locator.current()
+        rule = self._rule(operation.kind, module_name) or otherwise
+        if rule is None:
+            return operation.function(*inputs)
+        return record(operation.bind(rule, self.state, module_name), *inputs)
+
+    def _rule(self, kind: str, module_name: str) -> Rule[Any] | None:
+        composite = self.composite
+        if composite is None or (not self.has_rules and composite.message_kind == "multiplier"):
+            return None
+        self._met.add((kind, module_name))
+        rule = composite.rule(kind, module_name)
+        if rule is None and composite.message_kind == "relevance":
+            self.refusal = UnsupportedOperationError(
+                f"the composite has no rule for {kind!r}, met in module '{module_name}'"
+            )
+            raise self.refusal
+        return rule
+
+    def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a function that has no rule of its own: routing, or one that no traced value goes through."""
+        args, kwargs = self.detach_parameters(args), self.detach_parameters(kwargs)
+        result = func(*args, **kwargs)
+        if func not in ROUTING and is_traced(result) and self.has_rules:
+            raise self.unsupported(func, args)
+        return result
+
+    def detach_parameters(self, value: Any) -> Any:
+        """The value with every parameter detached."""
+        if value is None or type(value) is int:  # most arguments of routing functions
+            return value
+        if isinstance(value, Tensor):
+            if not value.requires_grad or not value.is_leaf:
+                return value
+            for leaf in self.leaves:
+                if value is leaf:
+                    return value
+            return value.detach()
+        if type(value) in (tuple, list):
+            return type(value)([self.detach_parameters(item) for item in value])
+        if type(value) is dict:
+            return {key: self.detach_parameters(item) for key, item in value.items()}
+        return value
+
+    def unsupported(self, func: Callable[..., Any], args: Any, reason: str = "has no relevance rule") -> Exception:
+        """The error for an operation that cannot be traced."""
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors_in(args)) or "no tensors"
+        name = resolve_name(func) or getattr(func, "__name__", str(func))
+        self.refusal = UnsupportedOperationError(
+            f"{name} {reason}; it was called with {shapes} in {self.locator.describe()}. "
+            "Relevance is never passed on by a rule that nobody chose."
+        )
+        return self.refusal
+
+    # Attention layers ------------------------------------------------------------------------------------------------
+
+    def attention(self, weights: Tensor) -> Attention:
+        """A new attention layer with these weights."""
+        layer = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
+        if self.options.keep_weights:
+            kept, reduce = weights.detach(), self.options.reduce_weights
+            layer.weights = kept if reduce is None else reduce(kept)
+        self.attentions.append(layer)
+        return layer
+
+    def mark_weights(self, output: Tensor) -> Tensor:
+        """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
+        if self._attend_from is None and self.options.start == "last attention" and output.dim() >= 3:
+            self._attend_from = self.locator.siblings() - 1
+        start_here = self._attend_from is not None and len(self.attentions) >= self._attend_from
+        if start_here and not output.requires_grad:
+            output = output.detach().requires_grad_()
+            self.leaves.append(output)
+        self._weights[output] = True
+        return output
+
+    def is_weights(self, value: Tensor) -> bool:
+        """Whether the value is a softmax output."""
+        return value in self._weights
+
+    def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
+        """Attention weights that were cast or copied stay attention weights."""
+        if source in self._weights:
+            self._weights[target] = True
+        return target
+
+    # Marks on tensors ------------------------------------------------------------------------------------------------
+
+    def mark_normalised(self, x: Tensor) -> None:
+        """Note that x enters a normalisation (a sum asks: the residual stream enters both)."""
+        if self.composite is not None and x.requires_grad:
+            self._normalised[x] = True
+
+    def is_normalised(self, x: Tensor) -> bool:
+        """Whether x entered a normalisation."""
+        return x in self._normalised
+
+    def mark_stale(self, x: Tensor) -> None:
+        """Note a tensor that the model overwrites; here a new tensor took its place, so it must not be read again."""
+        self._stale[x] = True
+        if x._base is not None:
+            self._stale[x._base] = True
+
+    def refuse_stale(self, func: Callable[..., Any], *values: Any) -> None:
+        """Raise where a call reads a tensor whose place another one took."""
+        if len(self._stale) and any(tensor in self._stale for tensor in tensors_in(values)):
+            raise self.unsupported(func, values, "reads a tensor through an alias after it was changed in place")
+
+    def mark_sum(self, x: Tensor) -> None:
+        """Note a sum of two activations."""
+        self.sums.append(weakref.ref(x))
+
+
+def traced(*values: Any) -> bool:
+    """Whether relevance flows through one of the values: a tensor that requires a gradient."""
+    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def tensors_in(value: Any) -> Iterable[Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def is_traced(value: Any) -> bool:
+    """Whether relevance flows through the value, or one nested in it."""
+    return any(tensor.requires_grad for tensor in tensors_in(value))
