@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
+from quantus_vit.attribution.transformer_lrp import Rows
 from quantus_vit.relevance import ConservationReport, TraceOptions, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.rules import ZBox
 
