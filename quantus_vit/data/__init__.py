@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from .base import DATASETS, Annotation, DatasetSpec, Record, Sample, XrayDataset, find_dataset, open_data
+from .chexlocalize import CHEXLOCALIZE
 from .conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, SPLITS, XraySample
 from .covid_qu_ex import COVID_QU_EX, CovidQuEx, download_covid_qu_ex
+from .csv_file import CSV
+from .folder import FOLDER
+from .nih import NIH
 from .phantom import CONFOUNDED, PHANTOM, ConfoundedPhantom, Phantom
 from .preprocessing import Preprocessing
 from .python_file import PYTHON
+from .qata import QATA
+from .rsna import RSNA
+from .siim import SIIM
+from .vindr import VINDR
 
 __all__ = [
     "CLASS_NAMES",
@@ -30,6 +38,5 @@ __all__ = [
     "open_data",
 ]
 
-for _spec in (PHANTOM, CONFOUNDED, COVID_QU_EX, PYTHON):
-    if _spec.name not in DATASETS:
-        DATASETS.add(_spec)
+for _spec in (PHANTOM, CONFOUNDED, COVID_QU_EX, FOLDER, CSV, CHEXLOCALIZE, NIH, RSNA, SIIM, VINDR, QATA, PYTHON):
+    DATASETS.add(_spec)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import torch
 from ..tables import Table
 from ..user_code import names_callable
 from .images import read_grey
+from .preprocessing import Preprocessing
 
 __all__ = [
     "DATASETS",
@@ -43,16 +44,6 @@ Task = Literal["multiclass", "multilabel", "binary"]
 
 TASKS: tuple[Task, ...] = ("multiclass", "multilabel", "binary")
 MASK_KINDS: tuple[MaskKind, ...] = ("pixel", "box")
-
-
-class ImageGeometry(Protocol):
-    """What a data set asks of :class:`quantus_vit.data.preprocessing.Preprocessing`."""
-
-    def image(self, grey: npt.NDArray[np.float32], /) -> torch.Tensor:
-        """Normalised float32 ``(C, H, W)`` of grey values ``(h, w)`` in [0, 1]."""
-
-    def mask(self, mask: npt.NDArray[np.bool_], /) -> torch.Tensor:
-        """Bool ``(1, H, W)`` of a mask ``(h, w)``, moved as the image is."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +198,7 @@ class XrayDataset:
         """
         return read_grey(self.records[index].path, self.pixel_range)
 
-    def sample(self, index: int, preprocessing: ImageGeometry) -> Sample:
+    def sample(self, index: int, preprocessing: Preprocessing) -> Sample:
         """One X-ray with its masks, as the model with this preprocessing takes it.
 
         Parameters

@@ -247,7 +247,10 @@ def _files_by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _layout_message(folder: Path, part: str, problem: str) -> str:
-    return f"{str(folder)!r} {problem}; COVID-QU-Ex is read from {_LAYOUT.format(part=_PARTS[part])}"
+    return (
+        f"{str(folder)!r} {problem}; COVID-QU-Ex is read from {_LAYOUT.format(part=_PARTS[part])}. Images of your own: "
+        "folder:DIR with a folder a class, or csv:FILE"
+    )
 
 
 def _open(

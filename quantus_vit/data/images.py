@@ -2,7 +2,7 @@
 
 Whatever the file holds (8 or 16 bits, floating point, colour, a turned camera picture), what comes out is float32 in
 [0, 1], upright. Where a file does not say which stored value is white, it is told from the values with a warning, or
-refused; ``pixel_range`` sets it. Knows numpy and Pillow; no data set.
+refused; ``pixel_range`` sets it. Knows numpy, Pillow and DICOM; no data set.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import math
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from .dicom import DICOM_SUFFIXES, dicom_shape, is_dicom, read_dicom
+
 __all__ = ["IMAGE_SUFFIXES", "check_pixel_range", "image_shape", "read_grey", "read_stored"]
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}) | DICOM_SUFFIXES
 """Ends of file names, in small letters, that count as images when a folder is listed."""
 
 _DEPTHS = (8, 12, 14, 16)
@@ -35,8 +37,8 @@ def read_grey(path: str | os.PathLike[str], pixel_range: tuple[float, float] | N
     Parameters
     ----------
     path : path
-        A PNG of 8 or 16 bits, JPEG, TIFF, BMP, or another file that Pillow reads. Colour is turned into luminance,
-        EXIF orientation is applied.
+        A PNG of 8 or 16 bits, JPEG, TIFF, BMP, or another file that Pillow reads; or DICOM (with the extra ``dicom``),
+        see :func:`quantus_vit.data.dicom.read_dicom`. Colour is turned into luminance, EXIF orientation is applied.
     pixel_range : tuple of float, optional
         Stored values of black and white; what lies beyond is clipped. By default 8-bit values end at 255 and
         floating-point ones at 1; values of 16-bit files end at 65535, or where the largest one fits into 8, 12 or 14
@@ -53,8 +55,12 @@ def read_grey(path: str | os.PathLike[str], pixel_range: tuple[float, float] | N
         There is no such file.
     ValueError
         It cannot be read as an image, has pixels that are no numbers, or values whose white nobody knows.
+    ImportError
+        It is DICOM, and pydicom is not installed.
     """
     check_pixel_range(pixel_range)
+    if is_dicom(path):
+        return read_dicom(path, pixel_range)
     return _to_grey(read_stored(path), pixel_range, path)
 
 
@@ -66,8 +72,13 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
     FileNotFoundError, ValueError
         As :func:`read_grey`.
     """
+    if is_dicom(path):
+        return dicom_shape(path)
     with _Readable(path) as image:
         turned = image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+        if turned and image.format == "TIFF":
+            # Some versions of Pillow give the sides of a turned TIFF as stored, others upright.
+            return _upright(image).size[::-1]
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -100,20 +111,25 @@ class _Readable:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
-        self._image: Image.Image | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Image.Image:
         try:
-            self._image = Image.open(self._path)
+            # From an open file Pillow maps nothing into memory, which garbles turned TIFFs in some of its versions.
+            self._file = open(self._path, "rb")  # closed by __exit__
+            return Image.open(self._file)
         except Exception as error:
+            self._close()
             raise self._translated(error) from error
-        return self._image
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if self._image is not None:
-            self._image.close()
+        self._close()
         if isinstance(error, Exception):
             raise self._translated(error) from error
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _translated(self, error: Exception) -> Exception:
         name = os.fspath(self._path)
@@ -140,10 +156,15 @@ def read_stored(path: str | os.PathLike[str]) -> StoredValues:
         As :func:`read_grey`, but for the values.
     """
     with _Readable(path) as image:
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
         if upright.mode == "F" or upright.mode.startswith("I"):
             return np.array(upright)
         return np.array(upright.convert("L"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # turns a TIFF by itself, and takes its orientation away
+    return ImageOps.exif_transpose(image)
 
 
 def _to_grey(values: StoredValues, pixel_range: tuple[float, float] | None, path: str | os.PathLike[str]) -> GreyImage:
