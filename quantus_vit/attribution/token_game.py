@@ -1,0 +1,148 @@
+"""The logits as a function of the patches that are there: what methods that remove tokens have in common.
+
+They need no gradient and no rule, only forwards of the model with some patch tokens removed
+(:mod:`quantus_vit.relevance.token_removal`). Every forward gives the logits of all classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..relevance.forward import logits_of
+from ..relevance.token_removal import TokenRemoval
+from .base import (
+    AttributionMethod,
+    Target,
+    as_forward_args,
+    check_inputs,
+    is_batched,
+    like_captum,
+    parse_target,
+    resolve_target,
+    split_batch,
+)
+from .tokens import TokenGrid, check_interpolation, to_image
+
+__all__ = ["TokenGame", "TokenRemovalMethod"]
+
+DEFAULT_FORWARDS_AT_ONCE = {"cpu": 16}
+ACCELERATOR_FORWARDS_AT_ONCE = 256
+
+
+class TokenGame:
+    """One image's logits for any set of removed patches.
+
+    Attributes
+    ----------
+    logits : Tensor
+        (classes,), with all patches.
+    grid : tuple of int
+        Rows and columns of patches.
+    """
+
+    def __init__(self, removal: TokenRemoval, image: Tensor, forward_args: tuple[Any, ...], at_once: int) -> None:
+        self._removal, self._image, self._args, self._at_once = removal, image, forward_args, at_once
+        removal.mask = None
+        (self.logits,) = self._forward(1)
+        self.grid = removal.grid
+
+    @property
+    def places(self) -> int:
+        """Number of patches."""
+        return torch.Size(self.grid).numel()
+
+    def without(self, masks: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """The logits for each of the masks (M, places), True where a patch is removed, some (m, classes) at a time."""
+        for start in range(0, len(masks), self._at_once):
+            part = slice(start, min(start + self._at_once, len(masks)))
+            self._removal.mask = masks[part]
+            yield part, self._forward(part.stop - part.start)
+
+    def _forward(self, size: int) -> Tensor:
+        args = [x.expand(size, *x.shape[1:]) if is_batched(x, 1) else x for x in self._args]
+        with torch.no_grad():
+            return logits_of(self._removal(self._image.expand(size, -1, -1, -1), *args)).detach()
+
+
+class TokenRemovalMethod(AttributionMethod):
+    """Base of the methods that explain logits by removing patch tokens."""
+
+    def __init__(self, model: nn.Module, interpolate: str | None) -> None:
+        super().__init__(model)
+        check_interpolation(interpolate)
+        self.interpolate = interpolate
+
+    @like_captum
+    def attribute(
+        self,
+        inputs: Tensor,
+        target: Target = None,
+        additional_forward_args: Any = None,
+        internal_batch_size: int | None = None,
+    ) -> Tensor:
+        """Attribution of one class per image; arguments and errors as of every method, but for the last.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (N, C, H, W), normalised as the model wants it.
+        target : int, sequence of int, Tensor or None
+            Class index for all images, or one per image; None is the predicted class.
+        additional_forward_args : Any
+            Further positional arguments of the model's forward; tensors whose first dimension is N go along with the
+            images.
+        internal_batch_size : int or None
+            Forwards at once; None chooses: 16 on a CPU, 256 elsewhere.
+
+        Returns
+        -------
+        Tensor
+            (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``, on the inputs' device.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Wrong inputs, targets or ``internal_batch_size``, or a model whose tokens cannot be removed.
+        """
+        inputs = check_inputs(inputs)
+        wanted = parse_target(target, len(inputs))
+        maps = []
+        for i, game in self._games(inputs, as_forward_args(additional_forward_args), internal_batch_size):
+            classes = resolve_target(None if wanted is None else wanted[i : i + 1], game.logits[None])
+            maps.append(self._map(game, classes)[0])
+        return self._images(torch.stack(maps), inputs)
+
+    def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
+        """Attribution of every class, (N, classes, 1, H, W), from the forwards of one; else as :meth:`attribute`."""
+        inputs = check_inputs(inputs)
+        found = []
+        for _, game in self._games(inputs, (), internal_batch_size):
+            found.append(self._map(game, torch.arange(len(game.logits), device=inputs.device)))
+        maps = torch.stack(found)
+        images = self._images(maps.flatten(0, 1), inputs)
+        return images.view(*maps.shape[:2], *images.shape[1:])
+
+    def _games(
+        self, inputs: Tensor, forward_args: tuple[Any, ...], internal_batch_size: int | None
+    ) -> Iterator[tuple[int, TokenGame]]:
+        self.check_model(inputs)
+        if internal_batch_size is None:
+            internal_batch_size = DEFAULT_FORWARDS_AT_ONCE.get(inputs.device.type, ACCELERATOR_FORWARDS_AT_ONCE)
+        at_once = split_batch(inputs, internal_batch_size) and int(internal_batch_size)
+        removal = TokenRemoval(self.model)
+        for i in range(len(inputs)):
+            along = tuple(x[i : i + 1] if is_batched(x, len(inputs)) else x for x in forward_args)
+            yield i, TokenGame(removal, inputs[i : i + 1], along, at_once)
+
+    def _map(self, game: TokenGame, classes: Tensor) -> Tensor:
+        """Attribution of each of the classes (K,) to the patches, (K, h, w)."""
+        raise NotImplementedError
+
+    def _images(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """(M, h, w) -> (M, 1, H, W), or (M, 1, h, w)."""
+        height, width = maps.shape[-2:]
+        return to_image(maps.flatten(1), TokenGrid(height * width, height, width), inputs, self.interpolate)
