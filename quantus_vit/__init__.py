@@ -16,7 +16,7 @@ from .import_hook import AfterImport as _AfterImport
 
 if TYPE_CHECKING:
     from . import data
-    from .attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
+    from .attribution import AttentionRollout, AttnLRP, GenericAttention, TokenOcclusion, TokenShapley, TransformerLRP
     from .lime import LimeCXR
     from .models import Classifier, load_model
     from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
@@ -29,6 +29,8 @@ __all__ = [
     "GenericAttention",
     "GradientEnabled",
     "LimeCXR",
+    "TokenOcclusion",
+    "TokenShapley",
     "TransformerLRP",
     "UnsupportedOperationError",
     "__version__",
@@ -47,6 +49,8 @@ _MODULES = {
     "AttentionRollout": ".attribution",
     "AttnLRP": ".attribution",
     "GenericAttention": ".attribution",
+    "TokenOcclusion": ".attribution",
+    "TokenShapley": ".attribution",
     "TransformerLRP": ".attribution",
     "LimeCXR": ".lime",
     "Classifier": ".models",

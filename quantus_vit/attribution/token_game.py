@@ -132,11 +132,11 @@ class TokenRemovalMethod(AttributionMethod):
         self.check_model(inputs)
         if internal_batch_size is None:
             internal_batch_size = DEFAULT_FORWARDS_AT_ONCE.get(inputs.device.type, ACCELERATOR_FORWARDS_AT_ONCE)
-        at_once = split_batch(inputs, internal_batch_size) and int(internal_batch_size)
+        split_batch(inputs, internal_batch_size)  # raises where that is no size
         removal = TokenRemoval(self.model)
         for i in range(len(inputs)):
             along = tuple(x[i : i + 1] if is_batched(x, len(inputs)) else x for x in forward_args)
-            yield i, TokenGame(removal, inputs[i : i + 1], along, at_once)
+            yield i, TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
 
     def _map(self, game: TokenGame, classes: Tensor) -> Tensor:
         """Attribution of each of the classes (K,) to the patches, (K, h, w)."""

@@ -1,10 +1,11 @@
-"""Occlusion by removal of patch tokens: Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV
-2014, with the patches taken out of the model's tokens rather than painted over."""
+"""Occlusion by removal of patch tokens: nothing is painted over, the patches are taken out of the model's tokens.
+
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014, is occlusion with a grey patch.
+"""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .token_game import TokenGame, TokenRemovalMethod
@@ -63,7 +64,9 @@ class TokenOcclusion(TokenRemovalMethod):
 
 def windows(grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:
     """Every placement of a window in a grid, (placements, h * w) bool."""
-    count = torch.Size(grid).numel()
-    one_each = torch.eye(count).view(count, 1, *grid)
-    placed = F.max_pool2d(one_each, window, stride=1)  # 1 where the window's placement holds the patch
-    return placed.view(count, -1).T.bool()
+    height, width = grid
+    corners = [(row, column) for row in range(height - window[0] + 1) for column in range(width - window[1] + 1)]
+    masks = torch.zeros(len(corners), height, width, dtype=torch.bool)
+    for mask, (row, column) in zip(masks, corners, strict=True):
+        mask[row : row + window[0], column : column + window[1]] = True
+    return masks.flatten(1)

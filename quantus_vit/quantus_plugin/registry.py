@@ -108,6 +108,16 @@ _BUILT_IN = (
         "quantus_vit.lime:LimeCXR",
         "LIME with superpixels for radiographs (Ribeiro et al. 2016)",
     ),
+    MethodSpec(
+        "TokenOcclusion",
+        "quantus_vit.attribution:TokenOcclusion",
+        "fall of the logit when patch tokens are removed, by sliding windows",
+    ),
+    MethodSpec(
+        "TokenShapley",
+        "quantus_vit.attribution:TokenShapley",
+        "Shapley values of the patch tokens, by removal in sampled orders",
+    ),
 )
 
 

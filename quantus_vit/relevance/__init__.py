@@ -11,5 +11,17 @@ from .conservation import ConservationReport
 from .forward import trace
 from .options import TraceOptions
 from .rules import Rule
+from .token_removal import TokenRemoval, tokens_removed
 
-__all__ = ["Composite", "ConservationReport", "Rule", "Trace", "TraceOptions", "attn_lrp", "trace", "transformer_lrp"]
+__all__ = [
+    "Composite",
+    "ConservationReport",
+    "Rule",
+    "TokenRemoval",
+    "Trace",
+    "TraceOptions",
+    "attn_lrp",
+    "tokens_removed",
+    "trace",
+    "transformer_lrp",
+]

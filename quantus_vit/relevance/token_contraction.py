@@ -1,10 +1,9 @@
-"""Products that sum over a dimension, by the places of their factors: which sums run over tokens, what is left after."""
+"""Products that sum over a dimension, by their factors' places: which sums run over tokens, and what is left after."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from .token_positions import MixedPlacesError, Positions, PositionTable, Record
@@ -82,11 +81,9 @@ def _sums_over(one: Positions, own: Labels, result: Labels) -> bool:
 def _agree(left: tuple[Positions, Labels], right: tuple[Positions, Labels]) -> bool:
     every = tuple(dict.fromkeys((*left[1], *right[1])))
     a, b = (_aligned(one.values, own, every) for one, own in (left, right))
-    try:
-        a, b = torch.broadcast_tensors(a, b)
-    except RuntimeError:
+    if any(x != y and 1 not in (x, y) for x, y in zip(a.shape, b.shape, strict=True)):
         return False
-    return torch.equal(a, b)
+    return bool((a == b).all())
 
 
 def _aligned(values: Tensor, own: Labels, wanted: Labels) -> Tensor:
@@ -94,6 +91,7 @@ def _aligned(values: Tensor, own: Labels, wanted: Labels) -> Tensor:
     present = [label for label in wanted if label in own]
     lost = [own.index(label) for label in own if label not in wanted]
     moved = values.permute(*(own.index(label) for label in present), *lost)
-    moved = moved[(..., *[0] * len(lost))] if lost else moved
+    for _ in lost:
+        moved = moved.select(-1, 0)
     sizes = iter(moved.shape)
     return moved.reshape([next(sizes) if label in own else 1 for label in wanted])

@@ -163,7 +163,7 @@ def attention(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: di
 
 
 def _expanded(given: Tensor, hidden: Tensor) -> Tensor:
-    return given.expand(torch.broadcast_shapes(given.shape, hidden.shape))
+    return given + given.new_zeros(hidden.shape)
 
 
 def _sets(mode: TokenTracking, x: Tensor) -> tuple[Positions, ...]:
@@ -318,7 +318,7 @@ def map_pooling(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: 
 @handles((torch, "mean sum amax amin max min std var norm"), (Tensor, "mean sum amax amin max min std var norm"))
 @handles((torch.linalg, "vector_norm norm"), (torch, "var_mean std_mean count_nonzero argmax argmin any all"))
 def pool(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """A reduction: over tokens it takes those that are left (a mean of none is 0), else it goes on within each place."""
+    """A reduction: over tokens it takes those that are left (of none it is 0); else it goes on within each place."""
     name = func.__name__
     if name in ("max", "min") and len(args) > 1 and isinstance(args[1], Tensor):
         return elementwise_sum(mode, func, args, options)
@@ -331,7 +331,9 @@ def pool(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[st
         return mode.note(func(*args, **options), NOWHERE)
     if len(mixed) > 1 or not one.dims <= set(dims) or name not in ("mean", "sum", "amax", "amin", "max", "min"):
         raise MixedPlacesError(f"takes the {name} over a part of the tokens, or one that removal does not know")
-    record = mode.table.remembered(("pooled", mode.record_of(x), dims, keepdim), lambda: _pooled(mode, x, dims, keepdim))
+    record = mode.table.remembered(
+        ("pooled", mode.record_of(x), dims, keepdim), lambda: _pooled(mode, x, dims, keepdim)
+    )
     removed = mode.removed(one, x.device)
     if removed is None:
         return mode.note(func(*args, **options), record)

@@ -103,13 +103,15 @@ class PositionTable:
         Raises
         ------
         MixedPlacesError
-            Two sets share a dimension: an element would belong to two places.
+            Two sets share a dimension (an element would belong to two places), or are of grids of different sizes.
         """
         kept = tuple(dict.fromkeys(one for one in sets if one is not None))
         for i, one in enumerate(kept):
             for other in kept[:i]:
                 if one.dims & other.dims:
-                    raise MixedPlacesError("brings tokens of several windows, or different tokens, together along one dimension")
+                    raise MixedPlacesError("brings different tokens (as of several windows) together in one dimension")
+                if one.grid != other.grid:
+                    raise MixedPlacesError(f"joins maps of different sizes, {one.grid} and {other.grid}")
         return Record(kept, weights) if kept or weights else NOWHERE
 
     def fresh(self, shape: torch.Size) -> Record:
@@ -134,7 +136,8 @@ class PositionTable:
     def _route(
         self, func: Callable[..., Any], args: Any, kwargs: Any, record_of: Callable[[Tensor], Record | None]
     ) -> Any:
-        func = {Tensor.view: Tensor.reshape, Tensor.view_as: Tensor.reshape_as}.get(func, func)
+        if func in (Tensor.view, Tensor.view_as):  # of places expanded over other dimensions
+            func = Tensor.reshape if func is Tensor.view else Tensor.reshape_as
         records = [record for record in map(record_of, _tensors((args, kwargs))) if record is not None]
         counts = {len(record.sets) for record in records if record.sets}
         if len(counts) > 1:
@@ -179,8 +182,10 @@ class PositionTable:
         if bool(values.isinf().any()):
             raise MixedPlacesError("makes patches of pixels that have no place")
         image, pixel = (values - 1) // one.places, (values - 1) % one.places
-        order, rank = pixel.unique(return_inverse=True)
-        rows, columns = (order // one.grid[1]).unique(), (order % one.grid[1]).unique()
+        order, rank = torch.unique(pixel, return_inverse=True)
+        if len(order) == 1:
+            raise MixedPlacesError("mixes all tokens by a linear map")
+        rows, columns = torch.unique(order // one.grid[1]), torch.unique(order % one.grid[1])
         grid = (len(rows), len(columns)) if len(rows) * len(columns) == len(order) else (1, len(order))
         return self.record([self.positions(1 + image * len(order) + rank, grid)])
 

@@ -23,7 +23,7 @@ __all__ = ["TokenTracking", "handles"]
 
 _QUESTIONS = METADATA | {
     getattr(Tensor, name).__get__
-    for name in ("is_nested", "is_sparse", "is_quantized", "is_meta", "is_mps", "is_xpu", "is_leaf", "layout", "grad_fn")
+    for name in ("is_nested", "is_sparse", "is_quantized", "is_meta", "is_mps", "is_leaf", "layout", "grad_fn")
 }
 Handler = Callable[["TokenTracking", Any, "tuple[Any, ...]", "dict[str, Any]"], Any]
 _HANDLERS: dict[Callable[..., Any], Handler] = {}
@@ -171,7 +171,8 @@ class TokenTracking(TorchFunctionMode):
             unseen = id(x) not in self._records and id(x) not in self._own
             if unseen and x.dim() > 2 and x.shape[0] == self._size and self._lengths.intersection(x.shape[1:]):
                 raise self.refusal(
-                    func, "reads a tensor made by a custom autograd function, a script or a thread, whose tokens are lost"
+                    func,
+                    "reads a tensor that no torch function seen here made (but a script or an extension)",
                 )
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from attribution.families import BY_NAME, FAMILIES, VIT, images, make, vit
 from torch import Tensor, nn
 
-from attribution.families import BY_NAME, FAMILIES, VIT, images, make, vit
 from quantus_vit.relevance import TokenRemoval, tokens_removed
 from quantus_vit.relevance.forward import logits_of
 
 REFUSED = ("xcit", "swin", "swinv2", "torchvision_swin", "torchvision_swin_v2", "hf_swin_eager", "hf_swin_sdpa")
 MIXED_STEM = ("hybrid",)  # its tokens see each other's pixels
 SERVED = [family.name for family in FAMILIES if family.name not in REFUSED]
+
+ByHand = Callable[[Any, Tensor, Tensor], Tensor]  # (model, one image, mask) -> logits
 
 
 def some_mask(count: int, places: int, share: float = 0.4) -> Tensor:
@@ -27,7 +29,7 @@ def kept_tokens(mask: Tensor, prefix: int) -> Tensor:
     return torch.cat([torch.ones(prefix, dtype=torch.bool), ~mask]).nonzero()[:, 0]
 
 
-# Forwards of one image written anew, with tokens dropped after the position embedding -----------------------------------
+# Forwards of one image written anew, with tokens dropped after the position embedding ---------------------------------
 
 
 def timm_vit(model: Any, x: Tensor, mask: Tensor) -> Tensor:
@@ -132,7 +134,7 @@ def plain_vit(model: Any, x: Tensor, mask: Tensor) -> Tensor:
     return model.attend(model.tokens(x)[:, ~mask])
 
 
-REBUILT: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor, Tensor], Tensor]]] = {
+REBUILT: dict[str, tuple[Callable[[], nn.Module], ByHand]] = {
     **{
         name: (lambda name=name: make(BY_NAME[name]), timm_vit)
         for name in (
@@ -149,18 +151,21 @@ REBUILT: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, Tensor, Tensor]
     "hf_clip_sdpa": (lambda: make(BY_NAME["hf_clip_sdpa"]), hugging_face_clip),
     "siglip_pooled": (SiglipPooled, siglip_tower),
     "plain": (PlainViT, plain_vit),
+    "custom_function": (lambda: CustomFunction(), lambda model, x, mask: timm_vit(model.vit, x, mask)),
 }  # fmt: skip
 
 
 @pytest.fixture(params=list(REBUILT))
-def rebuilt(request: pytest.FixtureRequest) -> tuple[nn.Module, Callable[[Any, Tensor, Tensor], Tensor]]:
+def rebuilt(request: pytest.FixtureRequest) -> tuple[nn.Module, ByHand]:
     build, by_hand = REBUILT[request.param]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
         return build().double().eval(), by_hand
 
 
-def test_equals_a_forward_without_the_tokens(rebuilt: tuple[nn.Module, Callable[[Any, Tensor, Tensor], Tensor]]) -> None:
+def test_equals_a_forward_without_the_tokens(
+    rebuilt: tuple[nn.Module, ByHand],
+) -> None:
     """Other masks for each image of a batch, none and one patch left among them."""
     model, by_hand = rebuilt
     x = images(BY_NAME["vit"], 4).double()
@@ -202,15 +207,20 @@ def test_windows_pyramids_and_convolutions_are_refused(name: str) -> None:
         TokenRemoval(model)(x)
 
 
+def hooks_and_attributes(model: nn.Module) -> list[Any]:
+    modules = model.named_modules()
+    return [(name, len(m._forward_hooks), len(m._forward_pre_hooks), sorted(vars(m))) for name, m in modules]
+
+
 def test_a_context_serves_several_forwards_and_leaves_nothing_behind() -> None:
     model, x = make(BY_NAME["vit"]), images(BY_NAME["vit"], 2)
     mask = some_mask(2, 16)
-    before = [(name, len(m._forward_hooks), len(m._forward_pre_hooks), sorted(vars(m))) for name, m in model.named_modules()]
+    before = hooks_and_attributes(model)
     with torch.no_grad():
         with tokens_removed(model, mask):
             first, second = model(x), model(2 * x)
         again = model(x)
-    after = [(name, len(m._forward_hooks), len(m._forward_pre_hooks), sorted(vars(m))) for name, m in model.named_modules()]
+    after = hooks_and_attributes(model)
     assert before == after
     assert torch.overrides._len_torch_function_stack() == 0
     with torch.no_grad():
@@ -260,7 +270,7 @@ def test_no_patch_at_all_is_finite(name: str) -> None:
 
 
 class LostTokens(nn.Module):
-    """A ViT, one of whose activations is a custom autograd function that torch's modes do not see."""
+    """A ViT, one of whose activations no mode of torch sees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,10 +283,28 @@ class LostTokens(nn.Module):
 
 class Unseen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return _Unseen.apply(x)
+        with torch._C.DisableTorchFunction():
+            return x.sigmoid()
 
 
-class _Unseen(torch.autograd.Function):
+class CustomFunction(nn.Module):
+    """A custom autograd function: its forward is Python, and its torch functions are seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vit = vit()()
+        self.vit.blocks[1].mlp.act = Custom()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.vit(x)
+
+
+class Custom(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Sigmoid.apply(x)
+
+
+class _Sigmoid(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.sigmoid()
@@ -303,8 +331,8 @@ def scripted() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (LostTokens, "custom autograd function"),
-        (Mixer, "no attention over a grid"),
+        (LostTokens, "no torch function seen here"),
+        (Mixer, "mixes all tokens by a linear map"),
         (convolutional, "no attention over a grid"),
         (scripted, "is a script"),
     ],
