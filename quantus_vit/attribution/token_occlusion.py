@@ -46,7 +46,9 @@ class TokenOcclusion(TokenRemovalMethod):
         self, model: nn.Module, window: int | tuple[int, int] = 1, interpolate: str | None = "bilinear"
     ) -> None:
         super().__init__(model, interpolate)
-        sizes = (window, window) if isinstance(window, int) else tuple(window)
+        sizes = (
+            (window, window) if isinstance(window, int) else tuple(window) if isinstance(window, (tuple, list)) else ()
+        )
         if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError(f"window must be a positive number of patches, or two (rows, columns), not {window!r}")
         self.window = sizes
@@ -59,7 +61,8 @@ class TokenOcclusion(TokenRemovalMethod):
         for part, logits in game.without(masks):
             drops[part] = game.logits[classes] - logits[:, classes]
         inside = masks.to(drops.device, drops.dtype)
-        return ((drops.T @ inside) / inside.sum(0)).view(len(classes), *game.grid)
+        maps: Tensor = (drops.T @ inside) / inside.sum(0)
+        return maps.view(len(classes), *game.grid)
 
 
 def windows(grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:

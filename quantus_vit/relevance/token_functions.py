@@ -58,6 +58,13 @@ def elementwise(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: 
     return mode.note(result, mode.table.combined(records, result.dim()))
 
 
+@handles((torch, "ones_like zeros_like full_like empty_like rand_like randn_like"))
+@handles((Tensor, "new_ones new_zeros new_full new_empty new_tensor"))
+def constant(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """A tensor of a given one's shape or type only."""
+    return mode.note(func(*args, **options), None)  # type: ignore[no-any-return]
+
+
 @handles((torch, _SUMS), (Tensor, _SUMS + " " + _OPERATORS))
 def elementwise_sum(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """The same; attention weights get nothing added that was normalised over tokens that may be removed."""
