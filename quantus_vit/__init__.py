@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .models import Classifier, load_model
     from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
     from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
+    from .targets import RegionTarget, TextTargets
 
 __all__ = [
     "AttentionRollout",
@@ -29,6 +30,8 @@ __all__ = [
     "GenericAttention",
     "GradientEnabled",
     "LimeCXR",
+    "RegionTarget",
+    "TextTargets",
     "TokenOcclusion",
     "TokenShapley",
     "TransformerLRP",
@@ -55,6 +58,8 @@ _MODULES = {
     "LimeCXR": ".lime",
     "Classifier": ".models",
     "load_model": ".models",
+    "RegionTarget": ".targets",
+    "TextTargets": ".targets",
     "GradientEnabled": ".quantus_plugin.gradients",
     "gradients_enabled": ".quantus_plugin.gradients",
     "available_methods": ".quantus_plugin",

@@ -114,7 +114,7 @@ def multi_head_attention(
     elif len(tokens) == 1:
         weights = [in_proj_weight]
     else:
-        weights = list(in_proj_weight.chunk(3))  # type: ignore[union-attr]
+        weights = list(recorder.detach_parameters(in_proj_weight).chunk(3))
     biases: list[Any] = [None] * 3 if in_proj_bias is None else list(in_proj_bias.detach().chunk(3))
     if len(weights) == 1:
         q, k, v = projection(recorder, query, weights[0], in_proj_bias).chunk(3, -1)  # type: ignore[arg-type]
