@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         _say(f"error: {_one_line(error)}")
         return 2
-    except KeyboardInterrupt:
-        _say("interrupted")
+    except KeyboardInterrupt as interrupt:
+        _say(_one_line(interrupt) if str(interrupt) else "interrupted")
         return 130
     return code
 

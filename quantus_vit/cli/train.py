@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,20 @@ from ..training.settings import TrainingSettings
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..data import Preprocessing, XrayDataset
     from ..models.checkpoint import ModelConfig
-    from ..training.transforms import XrayDataset
 
 __all__ = ["add_arguments", "run"]
 
 _DEFAULTS = TrainingSettings()
+
+_OWN_OPTIONS = {
+    "img_size": "--image-size does",
+    "num_classes": "the data have the classes",
+    "pretrained": "--weights does",
+    "in_chans": "the model is trained on three channels",
+    "split": "all three are opened",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +43,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "history.csv."
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--data", required=True, metavar="DIR|phantom", help="folder of COVID-QU-Ex, or 'phantom'")
+    data.add_argument(
+        "--data", required=True, metavar="SPEC", help="a folder of COVID-QU-Ex, phantom, csv:FILE, ... (docs/data.md)"
+    )
     data.add_argument("--image-size", type=int, default=224, help="side of the input in pixels")
+    data.add_argument(
+        "--resize",
+        choices=("squash", "pad", "crop"),
+        default="squash",
+        help="how images that are no squares become one: squash them, pad them with black, or cut off what is too long",
+    )
+    data.add_argument(
+        "--data-options",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="options of the kind of data, as subset=infection",
+    )
     data.add_argument("--workers", type=int, help="processes that load images (default: none on a CPU, else up to 8)")
     data.add_argument(
         "--cache", action=argparse.BooleanOptionalAction, help="keep images in memory (default: for phantoms)"
@@ -73,10 +97,15 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--label-smoothing", type=float, help="probability spread over all classes")
     group.add_argument("--class-weights", choices=("none", "balanced"), help="weigh rare classes more")
     group.add_argument("--patience", type=int, help="epochs without improvement until the stop, 0: no early stop")
-    group.add_argument("--monitor", choices=("accuracy", "loss"), help="what on Val decides on the best epoch")
+    group.add_argument(
+        "--monitor",
+        choices=("accuracy", "auroc", "loss"),
+        help="what on Val decides on the best epoch (default: accuracy, for multilabel data auroc)",
+    )
     group.add_argument("--augment", action=argparse.BooleanOptionalAction, help="flip and shift training images")
     group.add_argument("--seed", type=int, help="seed of the head, the order and the augmentation")
-    group.set_defaults(**{name: getattr(_DEFAULTS, name) for name in _recipe_names() if name != "precision"})
+    own = ("precision", "monitor")  # the one has its default below, the other's depends on the data
+    group.set_defaults(**{name: getattr(_DEFAULTS, name) for name in _recipe_names() if name not in own})
 
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
@@ -84,6 +113,7 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     group.add_argument("--threads", type=int, help="torch's threads on the CPU (default: torch's choice)")
     group.add_argument("--resume", action="store_true", help="go on after the last complete epoch in --out")
+    group.add_argument("--overwrite", action="store_true", help="replace an earlier training in --out")
 
 
 def _recipe_names() -> list[str]:
@@ -100,47 +130,71 @@ def run(args: argparse.Namespace) -> int:
 
     Raises
     ------
-    ValueError, FileNotFoundError, ImportError
+    ValueError, TypeError, OSError, ImportError
         What the user got wrong, in words.
     """
     import torch
 
-    from ..data.preprocessing import Preprocessing
     from ..models.checkpoint import ModelConfig
+    from ..training.patients import shared_patients
     from ..training.transforms import LabelledImages
 
-    settings = TrainingSettings(**{name: getattr(args, name) for name in _recipe_names()})
     _check(args)
     if importlib.util.find_spec("lightning") is None:
         raise ImportError("training needs Lightning: pip install 'quantus-vit[train]'")
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     sources = _data_sets(args)
+    task, class_names = sources["Train"].task, sources["Train"].class_names
+    if args.monitor is None:
+        args.monitor = "auroc" if task == "multilabel" else "accuracy"
+    settings = TrainingSettings(**{name: getattr(args, name) for name in _recipe_names()})
     torch.manual_seed(settings.seed)
     config = ModelConfig(
         architecture=args.model,
-        model_kwargs=parse_model_kwargs(args.model_kwargs),
-        preprocessing=Preprocessing(size=(args.image_size, args.image_size)),
+        model_kwargs=parse_items("--model-kwargs", args.model_kwargs),
+        class_names=class_names,
+        preprocessing=_preprocessing(args),
+        task=task,
         training={"data": args.data, "weights": args.weights},
     )
     model = _start(config, args.weights)
-    cached = args.data == "phantom" if args.cache is None else args.cache
+    cached = args.data.startswith(("phantom", "confounded")) if args.cache is None else args.cache
     splits = {
         name: LabelledImages(
-            source, augmented=settings.augment and name == "Train", cached=cached, description=f"reading {name}"
+            source,
+            config.preprocessing,
+            seed=settings.seed if settings.augment and name == "Train" else None,
+            cached=cached,
+            description=f"reading {name}",
         )
         for name, source in sources.items()
     }
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-    print(f"{args.model} from {args.weights} weights on {args.data}: {sizes} images", flush=True)
+    print(f"{args.model} from {args.weights} weights on {args.data} ({task}): {sizes} images", flush=True)
+    for warning in shared_patients(sources):
+        print(f"warning: {warning}", flush=True)
     # Here, not above: Lightning takes seconds to import and is an optional dependency.
     from ..training.fit import fit
 
-    results = fit(model, config, splits, settings, args.out, args.device, _workers(args), args.resume)
+    results = fit(model, config, splits, settings, args.out, args.device, _workers(args), args.resume, args.overwrite)
     for name, evaluation in results.items():
         print(f"\n{evaluation.to_table(name)}")
     print(f"\nwrote {args.out / 'model.safetensors'}")
     return 0
+
+
+def _preprocessing(args: argparse.Namespace) -> Preprocessing:
+    """The model's own mean, standard deviation and interpolation, at the size and in the way that the user asks for."""
+    from ..models.timm import preprocessing_of_name
+
+    return replace(
+        preprocessing_of_name(args.model),
+        size=(args.image_size, args.image_size),
+        resize=args.resize,
+        crop_fraction=1.0,
+        fill=0.0,
+    )
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -168,8 +222,14 @@ def _workers(args: argparse.Namespace) -> int:
     return 0 if uses_cpu else min(8, os.cpu_count() or 1)
 
 
-def parse_model_kwargs(items: Sequence[str]) -> dict[str, Any]:
+def parse_items(option: str, items: Sequence[str]) -> dict[str, Any]:
     """Read ``KEY=VALUE`` pairs; values are Python literals, anything else a string.
+
+    Parameters
+    ----------
+    option : str
+        As the user typed it, for messages.
+    items : sequence of str
 
     Raises
     ------
@@ -180,11 +240,9 @@ def parse_model_kwargs(items: Sequence[str]) -> dict[str, Any]:
     for item in items:
         key, equals, text = item.partition("=")
         if not equals or not key.isidentifier():
-            raise ValueError(f"--model-kwargs takes KEY=VALUE, got {item!r}")
-        if key in ("img_size", "num_classes", "pretrained"):
-            raise ValueError(
-                f"--model-kwargs cannot set {key}; --image-size and --weights do, and the data has the classes"
-            )
+            raise ValueError(f"{option} takes KEY=VALUE, got {item!r}")
+        if key in _OWN_OPTIONS:
+            raise ValueError(f"{option} cannot set {key}; {_OWN_OPTIONS[key]}")
         try:
             result[key] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -194,26 +252,34 @@ def parse_model_kwargs(items: Sequence[str]) -> dict[str, Any]:
 
 def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
     """Open the three splits; a missing one shows now and not after hours of training."""
-    if args.data == "phantom":
-        from ..data.phantom import Phantom
+    from ..data import find_dataset, open_data
 
-        counts = {"Train": args.phantom_train, "Val": args.phantom_val, "Test": args.phantom_test}
-        return {
-            split: Phantom(count, seed=args.seed, split=split, image_size=args.image_size)
-            for split, count in counts.items()
-        }
-    from ..data.covid_qu_ex import CovidQuEx
-
-    return {split: CovidQuEx(args.data, split=split, image_size=args.image_size) for split in ("Train", "Val", "Test")}
+    options = parse_items("--data-options", args.data_options)
+    spec, _ = find_dataset(args.data)
+    drawn = spec.options is not None and {"count", "seed", "image_size"} <= spec.options.keys()
+    counts = {"Train": args.phantom_train, "Val": args.phantom_val, "Test": args.phantom_test}
+    sources = {}
+    for split, count in counts.items():
+        phantom = {"count": count, "seed": args.seed, "image_size": args.image_size} if drawn else {}
+        sources[split] = open_data(args.data, split=split, **{**phantom, **options})
+    first = sources["Train"]
+    for split, source in sources.items():
+        if (source.task, source.class_names) != (first.task, first.class_names):
+            raise ValueError(
+                f"the splits differ: 'Train' is {first.task} with {', '.join(first.class_names)}, {split!r} is "
+                f"{source.task} with {', '.join(source.class_names)}"
+            )
+    return sources
 
 
 def _start(config: ModelConfig, weights: str) -> nn.Module:
     """Build the model with its starting weights."""
+    from ..models.architecture import check_takes_images
     from ..models.checkpoint import build_model
     from ..models.weights import load_weights
 
-    if weights in ("pretrained", "none"):
-        return build_model(config, pretrained=weights == "pretrained")
-    model = build_model(config)
-    load_weights(model, weights)
+    model = build_model(config, pretrained=weights == "pretrained")
+    check_takes_images(model, config.preprocessing)
+    if weights not in ("pretrained", "none"):
+        load_weights(model, weights)
     return model

@@ -237,7 +237,7 @@ class Preprocessing:
         border = (self.fill or 0.0) * (255 if is_8_bit else 1)
         resampled = torch.from_numpy(geometry.resample(image, _INTERPOLATIONS[self.interpolation], border))
         # Bicubic interpolation overshoots; in 8 bits Pillow clips by itself.
-        normalised = self._normalise(resampled.float() / 255.0 if is_8_bit else resampled.clamp(0, 1))
+        normalised = self.normalise(resampled.float() / 255.0 if is_8_bit else resampled.clamp(0, 1))
         if self.fill is None:
             covered = geometry.resample(Image.new("L", values.shape[::-1], 1), Image.Resampling.NEAREST, 0)
             normalised.masked_fill_(torch.from_numpy(covered == 0), 0.0)
@@ -295,7 +295,19 @@ class Preprocessing:
         """
         return (image[0].float() * self.std[0] + self.mean[0]).clamp(0, 1)
 
-    def _normalise(self, grey: torch.Tensor) -> torch.Tensor:
+    def normalise(self, grey: torch.Tensor) -> torch.Tensor:
+        """Normalise grey values that have the model's size already.
+
+        Parameters
+        ----------
+        grey : torch.Tensor
+            float ``(H, W)`` in [0, 1].
+
+        Returns
+        -------
+        torch.Tensor
+            float32 ``(C, H, W)``.
+        """
         mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (self.mean, self.std))
         return (grey[None] - mean) / std
 

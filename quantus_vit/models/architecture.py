@@ -9,9 +9,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["MODEL_KWARGS", "build_timm_model", "check_model_kwargs", "check_timm_name"]
+from ..data.preprocessing import Preprocessing
+
+__all__ = ["MODEL_KWARGS", "build_timm_model", "check_model_kwargs", "check_takes_images", "check_timm_name"]
 
 # fmt: off
 MODEL_KWARGS: frozenset[str] = frozenset((
@@ -70,6 +73,37 @@ def check_timm_name(name: str) -> None:
     similar = difflib.get_close_matches(name, timm.list_models(), n=3)
     hint = f"; similar names: {', '.join(similar)}" if similar else "; timm.list_models('*vit*') lists names"
     raise ValueError(f"timm {timm.__version__} has no model {name!r}{hint}")
+
+
+def check_takes_images(model: nn.Module, preprocessing: Preprocessing) -> None:
+    """Try a model on one black image, so that a wrong size shows before any work is done.
+
+    Raises
+    ------
+    ValueError
+        In the model's own words.
+    """
+    rows, columns = preprocessing.size
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if isinstance(patch, tuple) and (rows % patch[0] or columns % patch[1]):
+        # Some models cut the rest off without a word, and maps would not lie where they belong.
+        raise ValueError(
+            f"{type(model).__name__} does not take images of {rows} x {columns} pixels: its patches of {patch[0]} x "
+            f"{patch[1]} do not fill them"
+        )
+    images = torch.zeros(1, preprocessing.channels, rows, columns)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(images)
+    except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{type(model).__name__} does not take images of {rows} x {columns} pixels with {preprocessing.channels} "
+            f"channels: {reason}"
+        ) from error
+    finally:
+        model.train(was_training)
 
 
 def build_timm_model(name: str, pretrained: bool = False, **arguments: Any) -> nn.Module:

@@ -19,7 +19,7 @@ from torch import nn
 
 from ..data.conventions import CLASS_NAMES
 from ..data.preprocessing import Preprocessing
-from .architecture import build_timm_model, check_model_kwargs
+from .architecture import build_timm_model, check_model_kwargs, check_takes_images
 from .base import Classifier, ModelSpec, check_class_names
 from .weights import state_problems
 
@@ -201,6 +201,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         config = ModelConfig.from_json(metadata[METADATA_KEY])
         _check_dimensions(config, tensors)
         model = build_model(config)
+        check_takes_images(model, config.preprocessing)
     except ValueError as error:
         raise ValueError(f"cannot load {str(path)!r}: {error}") from error
     problems = state_problems(model.state_dict(), tensors)

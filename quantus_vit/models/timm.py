@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from ..data.preprocessing import Preprocessing
-from .architecture import build_timm_model
+from .architecture import build_timm_model, check_timm_name
 from .base import Classifier, ModelSpec
 from .weights import filtered, head_prefix, read_weights, state_problems
 
-__all__ = ["SPEC", "input_channels", "load_timm", "timm_preprocessing", "unique_names"]
+__all__ = ["SPEC", "input_channels", "load_timm", "preprocessing_of_name", "timm_preprocessing", "unique_names"]
 
 _CROP_MODES = {"center": "crop", "squash": "squash", "border": "pad"}
 
@@ -75,9 +75,11 @@ def timm_preprocessing(model: nn.Module) -> Preprocessing:
     """
     from timm.data import resolve_model_data_config
 
-    config: Mapping[str, Any] = resolve_model_data_config(model)
+    return _preprocessing(resolve_model_data_config(model), input_channels(model))
+
+
+def _preprocessing(config: Mapping[str, Any], channels: int) -> Preprocessing:
     _, rows, columns = config["input_size"]
-    channels = input_channels(model)
     mode = config.get("crop_mode") or "center"
     if mode not in _CROP_MODES:
         raise ValueError(f"timm prepares images for this model by the crop mode {mode!r}; known: {list(_CROP_MODES)}")
@@ -91,6 +93,23 @@ def timm_preprocessing(model: nn.Module) -> Preprocessing:
         channels=channels,
         fill=None,  # timm's border holds the mean
     )
+
+
+def preprocessing_of_name(name: str) -> Preprocessing:
+    """Preprocessing of a timm model by its name alone, without building it.
+
+    Raises
+    ------
+    ValueError
+        If timm has no such model, or its configuration asks for what :class:`Preprocessing` has not.
+    """
+    check_timm_name(name)
+    from timm.data import resolve_data_config
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    values = config.to_dict() if config is not None else {}
+    return _preprocessing(resolve_data_config(pretrained_cfg=values), channels=3)
 
 
 def input_channels(model: nn.Module) -> int:

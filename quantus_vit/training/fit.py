@@ -5,13 +5,11 @@ Knows Lightning and the other files of this folder. It may not know the command 
 
 from __future__ import annotations
 
-import csv
 import json
-import logging
 import os
-import time
-import warnings
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,14 +17,16 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ..models.checkpoint import ModelConfig, save_checkpoint
-from .metrics import Evaluation, evaluate
+from .callbacks import BEST, LAST, History, callbacks_of, quiet_lightning
+from .evaluation import Evaluation, evaluate
 from .module import FineTuning
+from .order import EpochSampler
+from .resuming import check_resumable, load_training_state, prepare_folder, run_state
 from .settings import TrainingSettings
 from .transforms import LabelledImages
 
@@ -36,33 +36,37 @@ __all__ = ["fit"]
 def fit(
     model: nn.Module,
     config: ModelConfig,
-    splits: dict[str, LabelledImages],
+    splits: Mapping[str, LabelledImages],
     settings: TrainingSettings,
     out: str | os.PathLike[str],
     device: str = "auto",
     workers: int = 0,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Evaluation]:
     """Fine-tune a model and write the best epoch of it.
 
     Parameters
     ----------
-    model
+    model : torch.nn.Module
         The model; afterwards it holds the best epoch's weights.
-    config
+    config : ModelConfig
         Recipe of the model; the file written has the settings and measured numbers besides.
-    splits
+    splits : mapping of str to LabelledImages
         "Train", "Val" and "Test", none of them empty.
-    settings
+    settings : TrainingSettings
         The recipe of training.
-    out
+    out : str or path
         Folder for ``model.safetensors``, ``config.json``, ``metrics.json``, ``history.csv`` and ``checkpoints/``.
-    device
+    device : str
         "auto", "cpu" or "cuda" (or what else Lightning takes as accelerator).
-    workers
-        Processes that load images; 0 loads in this one.
-    resume
-        Go on after the last complete epoch in ``out``.
+    workers : int
+        Processes that load images; 0 loads in this one. The images do not depend on it.
+    resume : bool
+        Go on after the last complete epoch in ``out``. On a CPU the result is to the bit that of a training which was
+        not interrupted.
+    overwrite : bool
+        Replace an earlier training in ``out``.
 
     Returns
     -------
@@ -71,132 +75,107 @@ def fit(
 
     Raises
     ------
+    FileExistsError
+        If ``out`` has an earlier training, and neither ``resume`` nor ``overwrite`` is set.
     FileNotFoundError
         If there is nothing to resume.
+    ValueError
+        If what is to be resumed is damaged or had other settings, or a split cannot be measured by the monitor.
+    KeyboardInterrupt
+        After Ctrl-C, with a message that says whether the training can be resumed.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    last = out / "checkpoints" / "last.ckpt"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"nothing to resume: {str(last)!r} is missing; leave --resume out to start anew")
-    with _quiet_lightning():
-        L.seed_everything(settings.seed, workers=True)
-        loaders = {
-            name: DataLoader(
-                split,
-                batch_size=settings.batch_size,
-                shuffle=name == "Train",
-                num_workers=workers,
-                persistent_workers=workers > 0,
-            )
-            for name, split in splits.items()
-        }
-        labels = splits["Train"].labels
-        counts = [labels.count(index) for index in range(len(config.class_names))]
-        history = _History(out / "history.csv", keep=resume)
-        best = ModelCheckpoint(
-            dirpath=last.parent,
-            filename="best",
-            monitor=f"val_{settings.monitor}",
-            mode=_mode(settings),
-            save_last=True,
-            enable_version_counter=False,
+    folder = out / "checkpoints"
+    state = run_state(settings, config)
+    _check_splits(splits, settings)
+    complete = check_resumable(folder / LAST, state) if resume else 0
+    if not resume:
+        prepare_folder(out, overwrite)
+    history = History(out / "history.csv")
+    with quiet_lightning():
+        loaders = _loaders(splits, settings, workers, complete)
+        trainer = L.Trainer(
+            accelerator=device,
+            devices=1,
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            callbacks=[history, *callbacks_of(settings, folder, state)],
+            logger=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
         )
-        trainer = _trainer(settings, device, [history, best])
-        trainer.fit(
-            FineTuning(model, settings, counts),
-            loaders["Train"],
-            loaders["Val"],
-            ckpt_path=str(last) if resume else None,
+        module = FineTuning(model, settings, splits["Train"].targets, config.class_names, config.task)
+        with _interrupt(trainer, folder / LAST):
+            trainer.fit(module, loaders["Train"], loaders["Val"], ckpt_path=str(folder / LAST) if resume else None)
+    _load_best(model, folder / BEST)
+    device = _torch_device(device)
+    model.to(device)
+    results = {
+        name: evaluate(
+            model, tqdm(loaders[name], desc=name, unit="batch", disable=None), config.class_names, config.task, device
         )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    _load_best(model, best.best_model_path)
-    results = _measure(model, loaders, config, _torch_device(device))
-    _write(model, config, settings, results, history.rows, out)
+        for name in ("Val", "Test")
+    }
+    _write(model, config, settings, results, len(history.rows), out)
     return results
 
 
-def _mode(settings: TrainingSettings) -> str:
-    return "max" if settings.monitor == "accuracy" else "min"
+def _check_splits(splits: Mapping[str, LabelledImages], settings: TrainingSettings) -> None:
+    """Refuse splits that cannot be trained on or measured."""
+    for name, split in splits.items():
+        if not len(split):
+            raise ValueError(f"the split {name!r} has no images")
+    if settings.monitor == "auroc":
+        targets = splits["Val"].targets
+        varies = bool((targets != targets[0]).any())
+        if not varies:
+            raise ValueError("monitor='auroc' needs images with and without a class in 'Val'; take 'loss'")
 
 
-def _trainer(settings: TrainingSettings, device: str, callbacks: list[Callback]) -> L.Trainer:
-    callbacks = [*callbacks, TQDMProgressBar(refresh_rate=5)]
-    if settings.patience:
-        monitor = f"val_{settings.monitor}"
-        callbacks.append(EarlyStopping(monitor=monitor, mode=_mode(settings), patience=settings.patience))
-    return L.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=settings.precision,
-        max_epochs=settings.epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
-
-
-class _History(Callback):  # type: ignore[misc]
-    """Write one row an epoch, at once, so that a crash leaves what was measured."""
-
-    columns = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr", "seconds")
-
-    def __init__(self, path: Path, keep: bool) -> None:
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if keep and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = list(csv.DictReader(file))
-        self._start = time.monotonic()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._start = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        values = trainer.callback_metrics
-        self.rows.append(
-            {
-                "epoch": trainer.current_epoch + 1,
-                "train_loss": round(float(values["train_loss_epoch"]), 5),
-                "val_loss": round(float(values["val_loss"]), 5),
-                "val_accuracy": round(float(values["val_accuracy"]), 5),
-                "lr": trainer.optimizers[0].param_groups[0]["lr"],
-                "seconds": round(time.monotonic() - self._start, 1),
-            }
+def _loaders(
+    splits: Mapping[str, LabelledImages], settings: TrainingSettings, workers: int, complete: int
+) -> dict[str, DataLoader[Any]]:
+    order = EpochSampler(len(splits["Train"]), settings.seed)
+    order.set_epoch(complete)  # Lightning fetches the first batches before it says which epoch it is
+    return {
+        name: DataLoader(
+            split,
+            batch_size=settings.batch_size,
+            sampler=order if name == "Train" else None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
         )
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        for name, split in splits.items()
+    }
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's advice on loggers, workers and its cloud; errors and our own output stay."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    loggers += [
-        logging.getLogger(f"lightning.{part}.utilities.{name}")
-        for part in ("pytorch", "fabric")
-        for name in ("rank_zero", "seed")
-    ]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        warnings.filterwarnings("ignore", message=r".*(isolate_rng|LeafSpec|pin_memory|lr_scheduler\.step).*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def _interrupt(trainer: L.Trainer, last: Path) -> Iterator[None]:
+    """Make Ctrl-C a KeyboardInterrupt again: Lightning ends the process with 1, or returns as if all were done."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as leaving:
+        if not trainer.interrupted:
+            raise
+        raise KeyboardInterrupt(_advice(last)) from leaving
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+    if trainer.interrupted:
+        raise KeyboardInterrupt(_advice(last))
 
 
-def _load_best(model: nn.Module, path: str) -> None:
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+def _advice(last: Path) -> str:
+    if not last.is_file():
+        return "interrupted before the first epoch was complete"
+    return "interrupted; the same command with --resume goes on after the last complete epoch"
+
+
+def _load_best(model: nn.Module, path: Path) -> None:
+    state = load_training_state(path)["state_dict"]
     prefix = "model."
     model.load_state_dict({name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)})
 
@@ -207,27 +186,17 @@ def _torch_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _measure(
-    model: nn.Module, loaders: dict[str, DataLoader[Any]], config: ModelConfig, device: str
-) -> dict[str, Evaluation]:
-    model.to(device)
-    return {
-        name: evaluate(model, tqdm(loaders[name], desc=name, unit="batch", disable=None), config.class_names, device)
-        for name in ("Val", "Test")
-    }
-
-
 def _write(
     model: nn.Module,
     config: ModelConfig,
     settings: TrainingSettings,
-    results: dict[str, Evaluation],
-    history: list[dict[str, Any]],
+    results: Mapping[str, Evaluation],
+    epochs: int,
     out: Path,
 ) -> None:
     metrics = {name.lower(): evaluation.to_dict() for name, evaluation in results.items()}
-    accuracy = {f"{name}_accuracy": values["accuracy"] for name, values in metrics.items()}
-    training = {**config.training, **asdict(settings), "epochs_run": len(history), **accuracy}
+    measured = {f"{name}_{key}": values[key] for name, values in metrics.items() for key in ("accuracy", "mean_auroc")}
+    training = {**config.training, **asdict(settings), "epochs_run": epochs, **measured}
     config = replace(config, training=training)
     save_checkpoint(out / "model.safetensors", model, config)
     (out / "config.json").write_text(config.to_json(indent=2) + "\n", encoding="utf-8")

@@ -6,72 +6,86 @@ Knows torch and Lightning. It may not know files or data sets.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from torch import nn
 
-from .metrics import confusion_matrix
+from .evaluation import as_evaluation
+from .order import seed_of
 from .settings import TrainingSettings
 
-__all__ = ["FineTuning", "rate_factor"]
+__all__ = ["FineTuning", "loss_of", "rate_factor"]
 
 
 class FineTuning(L.LightningModule):  # type: ignore[misc]
-    """Fine-tune a classifier by cross entropy.
+    """Fine-tune a classifier by cross entropy, of classes or of each finding.
 
-    Logs ``train_loss`` by step and epoch, and ``val_loss`` and ``val_accuracy`` by epoch, the latter two over all
+    Logs ``train_loss`` by step and epoch, and ``val_loss``, ``val_accuracy`` and ``val_auroc`` by epoch, these over all
     images of the epoch and not as means of batches.
 
     Parameters
     ----------
-    model
+    model : torch.nn.Module
         timm model with a classifier.
-    settings
+    settings : TrainingSettings
         The recipe.
-    class_counts
-        Training images of each class, for ``class_weights="balanced"``.
+    targets : torch.Tensor
+        Of the training images, for ``class_weights="balanced"``: int64 ``(N,)``, or 0 and 1 ``(N, K)``.
+    class_names : tuple of str
+        Names of the ``K`` outputs.
+    task : str
+        "multiclass", "multilabel" or "binary".
     """
 
-    def __init__(self, model: nn.Module, settings: TrainingSettings, class_counts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainingSettings,
+        targets: torch.Tensor,
+        class_names: tuple[str, ...],
+        task: str = "multiclass",
+    ) -> None:
         super().__init__()
         self.model = model
         self.settings = settings
-        weight = None
-        if settings.class_weights == "balanced":
-            counts = torch.tensor(class_counts, dtype=torch.float32).clamp_min(1)
-            weight = counts.sum() / (len(counts) * counts)
-        self.loss = nn.CrossEntropyLoss(weight=weight, label_smoothing=settings.label_smoothing)
-        self.classes = len(class_counts)
-        self._confusion = torch.zeros(self.classes, self.classes, dtype=torch.int64)
+        self.class_names = class_names
+        self.task = task
+        self.loss = loss_of(task, settings, targets, len(class_names))
+        self._logits: list[torch.Tensor] = []
+        self._targets: list[torch.Tensor] = []
         self._loss_sum = 0.0
+
+    def on_train_batch_start(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        """Seed dropout by epoch and step, whatever drew random numbers before, as loaders do when they start."""
+        torch.manual_seed(seed_of(self.settings.seed, self.current_epoch, batch_idx))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
-        images, labels = batch
-        loss: torch.Tensor = self.loss(self.model(images), labels)
-        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(labels))
+        images, targets = batch
+        loss: torch.Tensor = self.loss(self.model(images), targets)
+        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(targets))
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of the epoch before."""
-        self._confusion.zero_()
-        self._loss_sum = 0.0
+        """Forget the answers of the epoch before."""
+        self._logits, self._targets, self._loss_sum = [], [], 0.0
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        """Count the answers of one batch."""
-        images, labels = batch
+        """Keep the answers to one batch."""
+        images, targets = batch
         logits = self.model(images).float()
-        self._loss_sum += float(self.loss(logits, labels)) * len(labels)
-        self._confusion += confusion_matrix(logits.argmax(dim=1).cpu(), labels.cpu(), self.classes)
+        self._loss_sum += float(self.loss(logits, targets)) * len(targets)
+        self._logits.append(logits.cpu())
+        self._targets.append(targets.cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log accuracy and loss over the whole split."""
-        total = int(self._confusion.sum())
-        self.log("val_accuracy", int(self._confusion.trace()) / total, prog_bar=True)
-        self.log("val_loss", self._loss_sum / total, prog_bar=True)
+        """Log accuracy, mean AUROC and loss over the whole split."""
+        answers = as_evaluation(torch.cat(self._logits), torch.cat(self._targets), self.class_names, self.task)
+        self.log("val_accuracy", answers.accuracy.value, prog_bar=True)
+        self.log("val_auroc", answers.mean_auroc)
+        self.log("val_loss", self._loss_sum / answers.count, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over groups: patch embedding, backbone and head, each with and without decay."""
@@ -108,6 +122,44 @@ class FineTuning(L.LightningModule):  # type: ignore[misc]
             module = part if isinstance(part, nn.Module) else part()
             rates |= {id(parameter): rate for parameter in module.parameters()}
         return rates
+
+
+class _SmoothedBCE(nn.BCEWithLogitsLoss):
+    """Binary cross entropy whose targets are moved towards one half."""
+
+    def __init__(self, smoothing: float, pos_weight: torch.Tensor | None) -> None:
+        super().__init__(pos_weight=pos_weight)
+        self.smoothing = smoothing
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Mean over images and findings."""
+        return super().forward(logits, targets * (1 - self.smoothing) + self.smoothing / 2)
+
+
+def loss_of(task: str, settings: TrainingSettings, targets: torch.Tensor, classes: int) -> nn.Module:
+    """Loss of a task.
+
+    Parameters
+    ----------
+    task : str
+        "multiclass": cross entropy; "multilabel" and "binary": binary cross entropy of each finding.
+    settings : TrainingSettings
+        Its ``class_weights`` and ``label_smoothing`` are used.
+    targets : torch.Tensor
+        Of the training images.
+    classes : int
+        Number of outputs.
+    """
+    balanced, weight = settings.class_weights == "balanced", None
+    if task == "multiclass":
+        if balanced:
+            counts = torch.bincount(targets, minlength=classes).float().clamp_min(1)
+            weight = counts.sum() / (len(counts) * counts)
+        return nn.CrossEntropyLoss(weight=weight, label_smoothing=settings.label_smoothing)
+    if balanced:
+        with_finding = targets.sum(dim=0)
+        weight = (len(targets) - with_finding).clamp_min(1) / with_finding.clamp_min(1)
+    return _SmoothedBCE(settings.label_smoothing, weight)
 
 
 def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:

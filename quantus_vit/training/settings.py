@@ -10,7 +10,7 @@ from dataclasses import dataclass
 __all__ = ["TrainingSettings"]
 
 _CHOICES = {
-    "monitor": ("accuracy", "loss"),
+    "monitor": ("accuracy", "auroc", "loss"),
     "schedule": ("constant", "cosine"),
     "class_weights": ("none", "balanced"),
     "precision": ("32-true", "bf16-mixed", "16-mixed"),
@@ -41,13 +41,15 @@ class TrainingSettings:
     schedule
         After that, "constant" or "cosine" down to 0 at the last step.
     label_smoothing
-        Probability spread over all classes.
+        Probability spread over all classes, or over "there" and "not there" of each finding.
     class_weights
-        "balanced" weighs a class by the inverse of its frequency, "none" does not.
+        "balanced" weighs a class by the inverse of its frequency, or images with a finding as much as those without;
+        "none" does not.
     patience
         Epochs without improvement until training stops; 0 never stops early.
     monitor
-        What on the validation set decides on improvement and the best epoch: "accuracy" or "loss".
+        What on the validation set decides on improvement and the best epoch: "accuracy", "auroc" (mean over the classes
+        or findings) or "loss".
     precision
         Lightning's name of the arithmetic: "32-true", "bf16-mixed" or "16-mixed".
     augment

@@ -5,14 +5,17 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from quantus_vit.cli import main
-from quantus_vit.cli.train import parse_model_kwargs
+from quantus_vit.cli.train import parse_items
+from quantus_vit.models import load_model
 from quantus_vit.models.checkpoint import load_checkpoint
 
 TINY = ["--model", "vit_tiny_patch16_224", "--model-kwargs", "depth=2", "embed_dim=32", "num_heads=2"]
@@ -31,7 +34,7 @@ def test_trains_on_a_folder(xrays: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "Val: accuracy" in printed
     assert "Test: accuracy" in printed
     model, config = load_checkpoint(out / "model.safetensors")
-    assert (config.architecture, config.image_size) == ("vit_tiny_patch16_224", 32)
+    assert (config.architecture, config.preprocessing.size) == ("vit_tiny_patch16_224", (32, 32))
     assert config.training["weights"] == "none"
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     assert json.loads((out / "metrics.json").read_text())["test"]["count"] == 6
@@ -67,8 +70,11 @@ def test_starts_from_a_file(xrays: Path, tmp_path: Path, model: nn.Module) -> No
         (["--model", "vit_bass"], "vit_bass"),
         (["--model-kwargs", "depth"], "KEY=VALUE"),
         (["--model-kwargs", "surprise=1"], "surprise"),
+        (["--model-kwargs", "checkpoint_path=evil.pt"], "cannot set 'checkpoint_path'"),
+        (["--data-options", "surprise=1"], "no option 'surprise'"),
         (["--model-kwargs", "num_classes=4"], "num_classes"),
         (["--epochs", "0"], "epochs must be positive, got 0"),
+        (["--image-size", "33"], "does not take images of 33 x 33 pixels"),
         (["--image-size", "0"], "--image-size must be at least 1, got 0"),
         (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["--resume"], "last.ckpt"),
@@ -87,6 +93,79 @@ def test_user_errors_are_one_line_and_exit_code_2(
     assert error.startswith("quantus-vit: error: ")
     assert message in error
     assert "\n" not in error
+
+
+@needs_lightning
+def test_an_earlier_model_is_kept(xrays: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["train", "--data", str(xrays), "--weights", "none", *QUICK, "--out", str(tmp_path / "out")]
+    assert main(base) == 0
+    assert main(base) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*base, "--resume"]) == 0
+    assert main([*base, "--overwrite"]) == 0
+
+
+@needs_lightning
+def test_interrupt_says_how_to_go_on(
+    xrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from quantus_vit.training.module import FineTuning
+
+    step, handler = FineTuning.training_step, signal.getsignal(signal.SIGINT)
+
+    def interrupted(self: FineTuning, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == stop_at:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FineTuning, "training_step", interrupted)
+    base = ["train", "--data", str(xrays), "--weights", "none", *QUICK, "--epochs", "3", "--out", str(tmp_path / "out")]
+    stop_at = 0
+    assert main(base) == 130
+    assert "before the first epoch was complete" in last_line(capsys)
+    stop_at = 1
+    assert main([*base, "--overwrite"]) == 130
+    assert last_line(capsys) == (
+        "quantus-vit: interrupted; the same command with --resume goes on after the last complete epoch"
+    )
+    assert signal.getsignal(signal.SIGINT) == handler
+    stop_at = -1
+    assert main([*base, "--resume"]) == 0
+    assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 4
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+MULTILABEL = """
+import numpy as np
+from quantus_vit.data import Record, XrayDataset
+
+class Mine(XrayDataset):
+    def __init__(self, split, patients=1):
+        labels = [(), ("a",), ("b",), ("a", "b")]
+        records = [Record(f"{split}/{i}", "drawn", str(i % patients), labels[i % 4]) for i in range(8)]
+        super().__init__("mine", ("a", "b"), "multilabel", split, records)
+
+    def grey(self, index):
+        return np.full((40, 30), index / 8, dtype=np.float32)
+"""
+
+
+@needs_lightning
+def test_trains_on_findings_of_the_users_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(MULTILABEL)
+    arguments = ["--data", f"{tmp_path / 'mine.py'}:Mine", "--data-options", "patients=2", "--resize", "pad"]
+    assert main(["train", *arguments, "--weights", "none", *QUICK, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "warning: 2 patients have images both in Train and in Val" in printed
+    loaded = load_model(tmp_path / "out" / "model.safetensors")
+    assert (loaded.task, loaded.class_names) == ("multilabel", ("a", "b"))
+    assert loaded.preprocessing.resize == "pad"
+    assert loaded.preprocessing.mean == (0.5, 0.5, 0.5)  # timm's for this model
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["training"]["monitor"] == "auroc"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +214,6 @@ def test_help_imports_no_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_model_kwargs_are_literals_or_text() -> None:
     items = ["depth=4", "class_token=False", "global_pool=avg", "drop_rate=0.1", "x=a=b"]
-    assert parse_model_kwargs(items) == {
+    assert parse_items("--model-kwargs", items) == {
         "depth": 4, "class_token": False, "global_pool": "avg", "drop_rate": 0.1, "x": "a=b"
     }  # fmt: skip
