@@ -75,6 +75,8 @@ def open_chexlocalize(
     if file is None:
         raise FileNotFoundError(f"{os.fspath(root)!r} has no {' and no '.join(wanted)}, which CheXlocalize consists of")
     content = read_json(file)
+    if not content:
+        raise ValueError(f"{str(file)!r} marks no images")
     marked = {name: _annotations(name, tasks, str(file)) for name, tasks in content.items()}
     labels = _first_file([base, base / "CheXpert"], _LABEL_TABLES[part])
     if labels is None:
@@ -82,6 +84,8 @@ def open_chexlocalize(
         positive = {name: tuple(found) for name, found in marked.items()}
     else:
         findings, positive = _read_labels(labels)
+    if not findings:
+        raise ValueError(f"{str(labels or file)!r} names no finding")
     records = []
     for name in sorted(positive.keys() | marked.keys()):
         path = base / "CheXpert" / part / _place(name, str(file))

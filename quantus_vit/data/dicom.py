@@ -35,7 +35,7 @@ def is_dicom(path: FilePath) -> bool:
     try:
         with open(path, "rb") as file:
             return file.read(132)[128:] == b"DICM"
-    except OSError:
+    except (OSError, ValueError):
         return False  # whoever reads it will say so
 
 
