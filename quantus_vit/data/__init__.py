@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from .base import DATASETS, Annotation, DatasetSpec, Record, Sample, XrayDataset, find_dataset, open_data
+from .base import Annotation, Record, Sample, XrayDataset
 from .chexlocalize import CHEXLOCALIZE
 from .conventions import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, SPLITS, XraySample
 from .covid_qu_ex import COVID_QU_EX, CovidQuEx, download_covid_qu_ex
 from .csv_file import CSV
+from .datasets import DATASETS, DatasetSpec, find_dataset, open_data
+from .duplicates import find_duplicates
 from .folder import FOLDER
 from .nih import NIH
 from .phantom import CONFOUNDED, PHANTOM, ConfoundedPhantom, Phantom
@@ -35,6 +37,7 @@ __all__ = [
     "XraySample",
     "download_covid_qu_ex",
     "find_dataset",
+    "find_duplicates",
     "open_data",
 ]
 

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .base import Annotation, DatasetSpec, Record, XrayDataset
+from .base import Annotation, Record, XrayDataset
 from .conventions import check_split
+from .datasets import DatasetSpec
 from .lists import read_json, read_rows
 from .masks import CocoRuns, Polygons, decode_counts
 from .places import identity_below

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from .base import Annotation, DatasetSpec, Record, XrayDataset
+from .base import Annotation, Record, XrayDataset
 from .conventions import CLASS_NAMES, XraySample, check_split, normalize_image
+from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES, read_grey
 from .masks import ImageMask
 from .places import printable

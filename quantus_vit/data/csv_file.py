@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .base import Annotation, DatasetSpec, Record, Task, XrayDataset
+from .base import Annotation, Record, Task, XrayDataset
 from .conventions import check_split
+from .datasets import DatasetSpec
 from .lists import Rows, number, read_rows
 from .masks import Boxes, ImageMask
 from .places import identity_below, printable
@@ -201,7 +202,7 @@ class _Columns:
             raise table.error(line, "path is empty")
         path = os.path.join(base, place)
         return Record(
-            identity=_identity(place, path, base),
+            identity=identity_below(path, base),
             path=path,
             patient=(cells[self.patient] or None) if self.patient is not None else None,
             labels=self._labels(table, line, cells),
@@ -247,13 +248,6 @@ def _has_meaning(name: str) -> bool:
 
 def _annotation_columns(names: tuple[str, ...], prefix: str) -> tuple[tuple[str, int], ...]:
     return tuple((name[len(prefix) :].strip(), at) for at, name in enumerate(names) if name.startswith(prefix))
-
-
-def _identity(place: str, path: str, base: str) -> str:
-    normal = os.path.normpath(place)
-    if os.path.isabs(normal) or normal.startswith(os.pardir):
-        return identity_below(path, base)
-    return printable(normal.replace(os.sep, "/"))
 
 
 def _boxes(table: Rows, line: int, finding: str, cell: str) -> tuple[tuple[float, float, float, float], ...]:

@@ -6,8 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from .base import Annotation, DatasetSpec, Record, XrayDataset
+from .base import Annotation, Record, XrayDataset
 from .conventions import check_split
+from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .masks import ImageMask
 from .places import identity_below, printable

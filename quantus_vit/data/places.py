@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import PurePath
 
 __all__ = ["identity_below", "printable"]
 
@@ -13,7 +12,8 @@ def printable(name: str | os.PathLike[str]) -> str:
 
     Bytes that are not UTF-8 become an escape such as ``\xe9``: a name for people and for keys, no longer for opening.
     """
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+    text = os.fspath(name)
+    return text if text.isascii() else os.fsencode(text).decode("utf-8", errors="backslashreplace")
 
 
 def identity_below(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
@@ -21,9 +21,15 @@ def identity_below(path: str | os.PathLike[str], root: str | os.PathLike[str]) -
 
     A file elsewhere keeps its absolute path.
     """
-    absolute = os.path.abspath(path)
-    base = os.path.abspath(root)
-    inside = (
-        os.path.commonpath([absolute, base]) == base if PurePath(absolute).anchor == PurePath(base).anchor else False
-    )
-    return printable(PurePath(os.path.relpath(absolute, base) if inside else absolute).as_posix())
+    base, full = os.path.join(root, ""), os.fspath(path)
+    if full.startswith(base):
+        below = full[len(base) :]
+        if _is_plain(below):
+            return printable(below.replace(os.sep, "/"))
+    base, full = os.path.join(os.path.abspath(root), ""), os.path.abspath(path)
+    return printable(full.removeprefix(base).replace(os.sep, "/"))
+
+
+def _is_plain(place: str) -> bool:
+    """Whether no part of a relative path is "", "." or ".."."""
+    return not place.startswith(("/", "./", "../")) and "//" not in place and "/./" not in place and "/../" not in place

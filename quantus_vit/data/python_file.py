@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..user_code import load_callable
-from .base import DatasetSpec, XrayDataset
+from .base import XrayDataset
+from .datasets import DatasetSpec
 
 __all__ = ["PYTHON"]
 

@@ -6,8 +6,9 @@ import os
 import warnings
 from pathlib import Path
 
-from .base import Annotation, DatasetSpec, Record, XrayDataset
+from .base import Annotation, Record, XrayDataset
 from .conventions import check_split
+from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .lists import index_files, read_rows
 from .masks import RelativeRuns

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .base import Annotation, DatasetSpec, Record, XrayDataset
+from .base import Annotation, Record, XrayDataset
 from .conventions import check_split
+from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .lists import index_files, number, read_rows
 from .masks import Boxes, Votes

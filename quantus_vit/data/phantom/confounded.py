@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..base import Annotation, DatasetSpec, Record
+from ..base import Annotation, Record
 from ..conventions import CLASS_NAMES, SPLITS
+from ..datasets import DatasetSpec
 from .canvas import Canvas, FloatArray, Stroke
 from .dataset import DrawnMask, Phantom
 from .film import Film

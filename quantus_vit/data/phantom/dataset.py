@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from ..base import Annotation, DatasetSpec, Record, XrayDataset
+from ..base import Annotation, Record, XrayDataset
 from ..conventions import CLASS_NAMES, SPLITS, XraySample, check_split, normalize_image
+from ..datasets import DatasetSpec
 from .film import Film, render_film
 
 __all__ = ["PHANTOM", "DrawnMask", "Phantom"]
