@@ -280,7 +280,12 @@ def test_models_in_double_precision(name, last_softmax):
         precision = next(model.parameters()).dtype
         return input_times_gradient(Cast(model, precision), inputs, targets)
 
-    expected = evaluate(make(name), toy_vit(hooked=False, last_softmax=last_softmax))
+    try:
+        expected = evaluate(make(name), toy_vit(hooked=False, last_softmax=last_softmax))
+    except Exception as error:
+        if NEWEST:
+            raise
+        pytest.skip(f"Quantus {compat.installed_version()}: {type(error).__name__}: {error}")
     model = toy_vit(hooked=True, last_softmax=last_softmax).double()
     with pytest.raises(RuntimeError, match=r"[Dd]ouble|dtype"):
         evaluate(make(name), toy_vit(hooked=False, last_softmax=last_softmax).double(), explain_func=explain)
