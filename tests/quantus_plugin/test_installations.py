@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -34,11 +36,11 @@ def run(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not EXPECTED, reason="not run by tox")
 def test_tox_built_the_environment_it_is_named_after():
     for library in ("captum", "zennit"):
-        wanted = EXPECTED in ("full", f"only-{library}") or EXPECTED.startswith("quantus-")
+        wanted = EXPECTED in ("full", "fast", "oldest", f"only-{library}") or EXPECTED.startswith("quantus-")
         assert compat.installed(library) is wanted, library
     if EXPECTED.startswith("quantus-"):
         assert compat.installed_version() == EXPECTED.split("-")[1]
-    else:
+    elif EXPECTED != "oldest":
         assert compat.installed_version() == compat.NEWEST_TESTED
     for factor, version in {"py310": (3, 10), "py313": (3, 13)}.items():
         if factor in EXPECTED:
@@ -92,6 +94,21 @@ maps = TransformerLRP(toy_vit(hooked=False)).attribute(torch.as_tensor(toy_batch
 assert maps.shape == (3, 1, 16, 16)
 assert "TransformerLRP" in quantus_vit.available_methods()
 """
+
+
+def declared_minima() -> dict[str, str]:
+    """The lower bounds in ``pyproject.toml`` of what everybody gets."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    listed = text.split("\ndependencies = [")[1].split("]")[0]
+    return dict(re.findall(r'"([\w-]+)>=([\d.]+)"', listed))
+
+
+@pytest.mark.skipif(EXPECTED != "oldest", reason="not the environment of the oldest versions")
+def test_the_oldest_versions_are_those_that_are_declared():
+    # Quantus is set by hand, and some packages ask for more of others than this one does.
+    minima = declared_minima()
+    for name in ("torch", "torchvision", "timm", "numpy", "captum", "matplotlib", "safetensors"):
+        assert compat.release(importlib.metadata.version(name)) == (*compat.release(minima[name]), 0, 0)[:3], name
 
 
 @pytest.mark.parametrize("kind", ["old captum", pytest.param("captum that raises", marks=once)])

@@ -38,7 +38,7 @@ def environments() -> list[str]:
     for line in parser["tox"]["env_list"].split("\n"):
         parts = [part.split(",") for part in re.split(r"[{}]", line.strip())]
         names += ["".join(piece.strip() for piece in choice) for choice in itertools.product(*parts)]
-    return [name for name in names if name not in ("", "full", "lint")]
+    return [name for name in names if name not in ("", "full", "oldest", "lint")]
 
 
 def overrides(name: str) -> str:
