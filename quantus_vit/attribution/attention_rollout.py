@@ -8,16 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import AttributionMethod, resolve_target
-from .tokens import (
-    check_interpolation,
-    check_start_layer,
-    rollout_row,
-    start_row,
-    to_image,
-    token_grid,
-    weights_with_readout,
-)
+from .base import AttributionMethod
+from .grid import check_interpolation, to_image, token_grid
+from .inputs import resolve_target
+from .rollout import check_start_layer, rollout_row, start_row, weights_with_readout
 
 
 class AttentionRollout(AttributionMethod):
@@ -54,5 +48,4 @@ class AttentionRollout(AttributionMethod):
         # (I + A) / 2 is row-normalised since A's rows sum to 1; the factors 1/2 only scale the map
         maps = [layer.weights for layer in layers.blocks[self.start_layer :] if layer.weights is not None]
         row = start_row(layers, start, pooled) * 0.5 ** len(maps)
-        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return to_image(rollout_row(maps, row, pooled is not None), grid, inputs, self.interpolate)
+        return to_image(rollout_row(maps, row, pooled is not None), token_grid(traced), inputs, self.interpolate)

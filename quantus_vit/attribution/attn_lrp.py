@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..relevance import Composite, Trace, TraceOptions, attn_lrp, trace
-from .base import PropagationMethod, one_hot, require_relevance
+from .base import PropagationMethod, require_relevance
+from .inputs import one_hot
 
 
 class AttnLRP(PropagationMethod):

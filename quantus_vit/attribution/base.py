@@ -1,11 +1,11 @@
-"""What all attribution methods share: Captum's base class where Captum is there, checks of inputs and targets.
+"""What all attribution methods share: Captum's base class where Captum is there, and the way from a batch to maps.
 
 It knows torch and, where importable, Captum; it knows no method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,6 +14,18 @@ from torch import Tensor, nn
 
 from ..relevance import Trace
 from ..relevance.forward import original
+from .inputs import (
+    Target,
+    along_batch,
+    as_forward_args,
+    check_inputs,
+    doubtful_part,
+    parse_target,
+    resolve_target,
+    split_batch,
+)
+
+__all__ = ["AttributionMethod", "PropagationMethod", "like_captum", "require_relevance"]
 
 if TYPE_CHECKING:
 
@@ -46,9 +58,6 @@ else:
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-Target = int | Sequence[int] | Tensor | None
-DEFAULT_INTERNAL_BATCH_SIZE = {"cpu": 3}  # images; see benchmarks/README.md
-ACCELERATOR_INTERNAL_BATCH_SIZE = 128
 
 
 def like_captum(attribute: Method) -> Method:
@@ -102,8 +111,8 @@ class AttributionMethod(Attribution):
         target : int, sequence of int, Tensor or None
             Class index for all images, or one per image; None is the predicted class.
         additional_forward_args : Any
-            Further positional arguments of the model's forward, a tuple or one value; they get no relevance. A tensor
-            whose first dimension is N goes along with the images.
+            Further positional arguments of the model's forward, a tuple or one value; they get no relevance. Tensors
+            whose first dimension is N go along with the images, those in lists, tuples and dicts, too.
         internal_batch_size : int or None
             Images that are explained at once; memory grows with it, the maps depend on it by rounding only. None
             chooses: 3 on a CPU, where more are hardly faster, and 128 elsewhere.
@@ -124,11 +133,13 @@ class AttributionMethod(Attribution):
         self.check_model(inputs)
         targets = parse_target(target, len(inputs))
         forward_args = as_forward_args(additional_forward_args)
-        found = []
-        for part in split_batch(inputs, internal_batch_size):
-            along = tuple(x[part] if is_batched(x, len(inputs)) else x for x in forward_args)
-            found.append(self._attribute(inputs[part], None if targets is None else targets[part], along))
-        return found[0] if len(found) == 1 else torch.cat(found)
+        parts = split_batch(inputs, internal_batch_size)
+        maps: dict[int, Tensor] = {}
+        for number in sorted(range(len(parts)), key=lambda i: i != doubtful_part(targets, parts)):
+            part = parts[number]
+            along = along_batch(forward_args, part, len(inputs))
+            maps[number] = self._attribute(inputs[part], None if targets is None else targets[part], along)
+        return maps[0] if len(maps) == 1 else torch.cat([maps[number] for number in range(len(parts))])
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
         """What :meth:`attribute` gives for images that are explained at once; target (N,) or None."""
@@ -151,7 +162,25 @@ class PropagationMethod(AttributionMethod):
     """Base of the methods that propagate from the logits: the passes for several classes share one forward."""
 
     def attribute_all_targets(self, inputs: Tensor, internal_batch_size: int | None = None) -> Tensor:
-        """Attribution of every class from one forward an image, (N, classes, ...); else as :meth:`attribute`."""
+        """Attribution of every class from one forward an image.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (N, C, H, W), normalised as the model wants it.
+        internal_batch_size : int or None
+            As in :meth:`attribute`.
+
+        Returns
+        -------
+        Tensor
+            (N, classes, ...), for each class what :meth:`attribute` gives.
+
+        Raises
+        ------
+        ValueError, TypeError, UnsupportedOperationError
+            As :meth:`attribute`.
+        """
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         found = []
@@ -180,108 +209,3 @@ def require_relevance(message: Tensor | None) -> Tensor:
     if message is None:
         raise ValueError("the model's logits do not depend on the input through any traced operation")
     return message
-
-
-def as_forward_args(additional_forward_args: Any) -> tuple[Any, ...]:
-    """Captum's ``additional_forward_args`` (None, one value or a tuple) as positional arguments."""
-    if additional_forward_args is None:
-        return ()
-    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
-
-
-def check_inputs(inputs: Any) -> Tensor:
-    """The inputs, if they are one floating-point batch of images (N, C, H, W) with N > 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Otherwise, with what was given and what is wanted.
-    """
-    if isinstance(inputs, (tuple, list)):
-        if len(inputs) != 1:
-            raise TypeError(f"inputs must be one tensor (N, C, H, W), not a tuple of {len(inputs)}")
-        inputs = inputs[0]
-    if not isinstance(inputs, Tensor):
-        raise TypeError(f"inputs must be a torch.Tensor (N, C, H, W), not {type(inputs).__name__}")
-    if inputs.dim() != 4 or inputs.shape[0] == 0:
-        hint = "; add a batch dimension with x[None]" if inputs.dim() == 3 else ""
-        raise ValueError(f"inputs must have shape (N, C, H, W) with N > 0, not {tuple(inputs.shape)}{hint}")
-    if not inputs.is_floating_point():
-        raise TypeError(f"inputs must be floating point, not {inputs.dtype}; convert and normalise them as in training")
-    return inputs
-
-
-def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
-    """The batch in pieces of at most so many images.
-
-    Raises
-    ------
-    ValueError
-        The number is not a positive integer.
-    """
-    if internal_batch_size is None:
-        internal_batch_size = DEFAULT_INTERNAL_BATCH_SIZE.get(inputs.device.type, ACCELERATOR_INTERNAL_BATCH_SIZE)
-    whole = hasattr(internal_batch_size, "__index__") and not isinstance(internal_batch_size, bool)
-    if not whole or internal_batch_size < 1:
-        raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")
-    return [slice(i, i + internal_batch_size) for i in range(0, len(inputs), internal_batch_size)]
-
-
-def is_batched(value: Any, size: int) -> bool:
-    """Whether a further argument of the model has one entry per image."""
-    return isinstance(value, Tensor) and value.dim() > 0 and len(value) == size
-
-
-def parse_target(target: Target, size: int) -> Tensor | None:
-    """Class index per image, (size,) int64; None where the predicted class is meant.
-
-    Parameters
-    ----------
-    target : int, sequence of int, Tensor or None
-        Captum's meaning: one class for all images, or one per image; None is the predicted class.
-    size : int
-        Number of images.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The target is of another type or has another length.
-    """
-    if target is None:
-        return None
-    try:
-        indices = torch.as_tensor(target)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"target must be an int, a list of ints, a tensor (N,) or None, not {target!r}") from error
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
-        raise TypeError(f"target must hold integers, not {indices.dtype}")
-    indices = indices.long()
-    if indices.dim() == 2 and indices.shape[1] == 1:
-        indices = indices[:, 0]
-    if indices.numel() == 1 and indices.dim() < 2:
-        indices = indices.reshape(1).expand(size)
-    if indices.shape != (size,):
-        raise ValueError(f"target must be one class or {size} (one per image), not of shape {tuple(indices.shape)}")
-    return indices
-
-
-def resolve_target(target: Tensor | None, logits: Tensor) -> Tensor:
-    """The target, or the predicted class in place of None, (N,) int64 on the logits' device.
-
-    Raises
-    ------
-    ValueError
-        A target lies outside [0, classes).
-    """
-    if target is None:
-        return logits.argmax(1)
-    classes = logits.shape[1]
-    wrong = target[(target < 0) | (target >= classes)]
-    if wrong.numel():
-        raise ValueError(f"target {int(wrong[0])} is out of range: the model has {classes} classes, 0 to {classes - 1}")
-    return target.to(logits.device)
-
-
-def one_hot(target: Tensor, logits: Tensor) -> Tensor:
-    """(N, classes): 1 at each image's target class."""
-    return torch.zeros_like(logits).scatter_(1, target[:, None], 1)

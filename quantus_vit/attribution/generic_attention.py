@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from ..relevance import TraceOptions, trace
 from ..relevance.composites import gradient
 from ..relevance.state import Attention
-from .base import AttributionMethod, one_hot, resolve_target
-from .tokens import check_interpolation, readout, rollout_row, start_row, to_image, token_grid, token_layers
+from .base import AttributionMethod
+from .grid import check_interpolation, to_image, token_grid
+from .inputs import one_hot, resolve_target
+from .rollout import readout, rollout_row, start_row, token_layers
 
 
 class GenericAttention(AttributionMethod):
@@ -37,7 +39,7 @@ class GenericAttention(AttributionMethod):
         self.interpolate = interpolate
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
-        options = TraceOptions(gradient(), "attention", arguments=forward_args, keep_weights=True)
+        options = TraceOptions(gradient(), "attention", arguments=forward_args, keep_weights=True, grid=True)
         traced = trace(self.model, inputs, options)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         layers = token_layers(traced.attentions, inputs.shape[0])
@@ -47,10 +49,8 @@ class GenericAttention(AttributionMethod):
         start = readout(layers.last.gradient)
         pooled = None if layers.pooling is None else weighted(layers.pooling)
         maps = [weighted(layer) for layer in layers.blocks]
-        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
-        return to_image(
-            rollout_row(maps, start_row(layers, start, pooled), pooled is not None), grid, inputs, self.interpolate
-        )
+        row = rollout_row(maps, start_row(layers, start, pooled), pooled is not None)
+        return to_image(row, token_grid(traced), inputs, self.interpolate)
 
 
 def weighted(layer: Attention) -> Tensor:

@@ -12,17 +12,16 @@ from torch import Tensor, nn
 from ..relevance import Trace, TraceOptions, trace, transformer_lrp
 from ..relevance.options import Start
 from ..relevance.state import Attention
-from .base import PropagationMethod, one_hot, require_relevance
-from .tokens import (
+from .base import PropagationMethod, require_relevance
+from .grid import check_interpolation, to_image, token_grid
+from .inputs import one_hot
+from .rollout import (
     Layers,
     apply_attention,
     at_least_single,
-    check_interpolation,
     check_start_layer,
     readout,
     row_below,
-    to_image,
-    token_grid,
     token_layers,
     weights_with_readout,
 )
@@ -160,7 +159,7 @@ class TransformerLRP(PropagationMethod):
     Models that read their logits from other tokens get the mean of those tokens' rows: all pooled tokens under average
     pooling, both tokens of a distilled model; under attention pooling the row is (G * R)+ of the pooling query. Which
     tokens these are is taken from the graph: the rows of the last attention map whose gradient is not 0
-    (:func:`~quantus_vit.attribution.tokens.readout`).
+    (:func:`~quantus_vit.attribution.rollout.readout`).
 
     The method divides relevance by sums of parts of either sign, so single patches of its maps can hang on the last
     digits of float32; float64 models and images give them exactly (``benchmarks/README.md``, "Precision").
@@ -211,11 +210,15 @@ class TransformerLRP(PropagationMethod):
         recipe, first = self._recipe, self._first_layer
         if recipe.start == "last attention":
             return weights_with_readout(self.model, inputs, None, forward_args)[0]
-        traced = trace(
-            self.model,
-            inputs,
-            TraceOptions(transformer_lrp(), recipe.start, first, forward_args, gradients=recipe.gradients),
+        options = TraceOptions(
+            transformer_lrp(),
+            recipe.start,
+            first,
+            forward_args,
+            gradients=recipe.gradients,
+            grid=recipe.start == "attention",
         )
+        traced = trace(self.model, inputs, options)
         token_layers(traced.attentions, inputs.shape[0]).check_start(first)
         return traced
 
@@ -230,7 +233,7 @@ class TransformerLRP(PropagationMethod):
             rows = Rows(layers, self._recipe.row, self._first_layer)
             traced.walk(seeds, rows.take, gradients=self._recipe.gradients)
             found = rows.finished(len(seeds))
-        grid = token_grid(self.model, layers.blocks[0].shape[-1], inputs)
+        grid = token_grid(traced)
         return [to_image(row, grid, inputs, self.interpolate) for row in found]
 
 

@@ -12,7 +12,8 @@ from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantus_vit.attribution.base import AttributionMethod, Target, check_inputs, parse_target, resolve_target
+from quantus_vit.attribution.base import AttributionMethod
+from quantus_vit.attribution.inputs import Target, check_inputs, parse_target, resolve_target
 from quantus_vit.lime.explanation import dense_map
 from quantus_vit.lime.memory import choose_batch_size
 from quantus_vit.lime.pipeline import explain_image

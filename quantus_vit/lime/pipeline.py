@@ -62,7 +62,7 @@ def explain_image(
     # lime draws the segmentation's seed first; so do we, or the masks would differ from lime's
     segmentation_seed = int(lime.random_state.randint(0, high=1000))
     pixels: NDArray[Any] = (image if image.dtype == torch.float64 else image.float()).cpu().numpy()
-    segments = _segment(model, pixels, settings, segmentation_seed, index)
+    segments = _segment(model, image, pixels, settings, segmentation_seed, index)
     if lung_mask is not None:
         segments = split_at_border(segments, lung_mask.astype(np.bool_))
     fudged = torch.from_numpy(replace(pixels, segments, settings.replacement)).to(image)
@@ -75,12 +75,15 @@ def explain_image(
     return build_explanation(to_lime_layout(pixels), segments, masks[:taken], probabilities, weights, models)
 
 
-def _segment(model: nn.Module, image: NDArray[Any], settings: Settings, seed: int, index: int) -> SegmentMap:
-    shape = (image.shape[-2], image.shape[-1])
+def _segment(
+    model: nn.Module, image: Tensor, pixels: NDArray[Any], settings: Settings, seed: int, index: int
+) -> SegmentMap:
+    shape = (pixels.shape[-2], pixels.shape[-1])
     if isinstance(settings.segments, str):
-        return run_preset(settings.segments, image, seed, lambda: patch_size(model), settings.num_segments)
+        patch = lambda: patch_size(model, image)  # noqa: E731
+        return run_preset(settings.segments, pixels, seed, patch, settings.num_segments)
     if callable(settings.segments):
-        return check_map(settings.segments(to_lime_layout(image)), shape)
+        return check_map(settings.segments(to_lime_layout(pixels)), shape)
     given = settings.segments
     return check_map(given[index] if given.ndim == 3 else given, shape)
 

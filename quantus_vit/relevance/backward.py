@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .conservation import ConservationReport
+from .positions import PatchGrid
 from .segments import cuts
 from .state import Attention, PassState, TraceState
 
@@ -32,6 +33,8 @@ class Trace:
         (N, classes), detached; the same numbers as the model gives without us.
     attentions : list of Attention
         In the order of the forward pass.
+    grid : PatchGrid or None
+        The grid of patches that the first attention runs over, where it was asked for and could be followed.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class Trace:
         leaves: list[Tensor],
         sums: list[weakref.ref[Tensor]],
         state: TraceState,
+        grid: PatchGrid | None = None,
     ) -> None:
         self.logits = output.detach()
+        self.grid = grid
         self.attentions = attentions
         self._output = output
         self._leaves = leaves

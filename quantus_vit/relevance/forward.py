@@ -72,7 +72,8 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
                 raise
     recorder.finish()
     check_output(output, len(inputs))
-    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state)
+    grid = None if recorder.positions is None else recorder.positions.grid
+    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state, grid)
 
 
 def check_output(output: Tensor, size: int) -> None:

@@ -45,5 +45,9 @@ class Interception(TorchFunctionMode):
             return func(*args, **kwargs)
         handler = HANDLERS.get(func)
         if handler is not None:
-            return handler(recorder, func, *args, **(kwargs or {}))
-        return recorder.run(func, *args, **(kwargs or {}))
+            result = handler(recorder, func, *args, **(kwargs or {}))
+        else:
+            result = recorder.run(func, *args, **(kwargs or {}))
+        if recorder.positions is not None and recorder.positions.active:
+            recorder.positions.follow(func, args, kwargs, result)
+        return result

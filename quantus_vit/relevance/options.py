@@ -39,6 +39,8 @@ class TraceOptions:
         Note the module of every operation, and keep all that a conservation report needs.
     gradients : bool
         Whether :meth:`~.backward.Trace.gradient` will be asked for. Without, less is kept: only what the rules look at.
+    grid : bool
+        Follow the places of the image to the first attention, for :attr:`~.backward.Trace.grid`.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class TraceOptions:
     reduce_weights: Callable[[Tensor], Tensor] | None = None
     locate: bool = False
     gradients: bool = True
+    grid: bool = False
 
     def __post_init__(self) -> None:
         if self.composite is not None and not isinstance(self.composite, Composite):

@@ -19,6 +19,7 @@ from .location import ModuleLocator
 from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
+from .positions import Positions
 from .routing import ROUTING
 from .rules import Rule
 from .state import Attention, Recording, TraceState
@@ -40,6 +41,8 @@ class Recorder:
         Sums of two activations, where the graph may be cut.
     refusal : UnsupportedOperationError or None
         The last; Python's operators swallow a ``TypeError`` that is raised in them.
+    positions : Positions or None
+        Where the tokens of the first attention come from, if that is asked for.
     state : TraceState
         What the operations share.
     """
@@ -53,6 +56,7 @@ class Recorder:
         self.leaves: list[Tensor] = []
         self.sums: list[weakref.ref[Tensor]] = []
         self.refusal: UnsupportedOperationError | None = None
+        self.positions = Positions() if options.grid else None
         message_kind = "relevance" if composite is None else composite.message_kind
         self.state = TraceState(Recording(message_kind, options.locate, options.gradients))
         self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
@@ -70,6 +74,8 @@ class Recorder:
             x = x.clone()
         if self.composite is not None and self.options.start == "input":
             self.leaves.append(x.requires_grad_())
+        if self.positions is not None:
+            self.positions.begin(x)
         return x
 
     def finish(self) -> None:
@@ -175,8 +181,10 @@ class Recorder:
 
     # Attention layers ------------------------------------------------------------------------------------------------
 
-    def attention(self, weights: Tensor) -> Attention:
-        """A new attention layer with these weights."""
+    def attention(self, weights: Tensor, values: Tensor) -> Attention:
+        """A new attention layer with these weights over these values."""
+        if self.positions is not None and self.positions.active:
+            self.positions.arrive(values)
         layer = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
         if self.options.keep_weights:
             kept, reduce = weights.detach(), self.options.reduce_weights

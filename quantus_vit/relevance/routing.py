@@ -12,135 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_METHODS = [
-    "maximum",
-    "minimum",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "copy_",
-    "chunk",
-    "clone",
-    "contiguous",
-    "cpu",
-    "cuda",
-    "double",
-    "expand",
-    "expand_as",
-    "flatten",
-    "flip",
-    "float",
-    "gather",
-    "half",
-    "bfloat16",
-    "index_select",
-    "movedim",
-    "moveaxis",
-    "narrow",
-    "permute",
-    "repeat",
-    "repeat_interleave",
-    "reshape",
-    "reshape_as",
-    "roll",
-    "select",
-    "split",
-    "squeeze",
-    "swapaxes",
-    "swapdims",
-    "t",
-    "take_along_dim",
-    "tensor_split",
-    "tile",
-    "to",
-    "transpose",
-    "type",
-    "type_as",
-    "unbind",
-    "unflatten",
-    "unfold",
-    "unsqueeze",
-    "view",
-    "view_as",
-    "__getitem__",
-    "masked_fill",
-    "diagonal",
-    "masked_select",
-    "requires_grad_",
-]
-_FUNCTIONS = [
-    "maximum",
-    "minimum",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "broadcast_to",
-    "cat",
-    "chunk",
-    "clone",
-    "concat",
-    "concatenate",
-    "flatten",
-    "flip",
-    "gather",
-    "hstack",
-    "index_select",
-    "movedim",
-    "moveaxis",
-    "narrow",
-    "permute",
-    "repeat_interleave",
-    "reshape",
-    "roll",
-    "select",
-    "split",
-    "squeeze",
-    "stack",
-    "swapaxes",
-    "swapdims",
-    "t",
-    "take_along_dim",
-    "tensor_split",
-    "tile",
-    "transpose",
-    "unbind",
-    "unflatten",
-    "unsqueeze",
-    "vstack",
-    "where",
-    "masked_fill",
-    "broadcast_tensors",
-    "constant_pad_nd",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "meshgrid",
-    "diagonal",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-]
-_FUNCTIONALS = [
-    "fold",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool2d",
-    "pad",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "unfold",
-]
-_PROPERTIES = ["T", "mT", "H", "mH"]
+_BOTH = (  # a method of tensors and a function of torch
+    "amax amin chunk clone diagonal flatten flip gather index_select masked_fill max maximum min minimum moveaxis "
+    "movedim narrow permute repeat_interleave reshape roll select split squeeze swapaxes swapdims t take_along_dim "
+    "tensor_split tile transpose unbind unflatten unsqueeze"
+)
+_METHODS = (
+    "__getitem__ bfloat16 contiguous copy_ cpu cuda double expand expand_as float half masked_select repeat "
+    "requires_grad_ reshape_as to type type_as unfold view view_as"
+)
+_FUNCTIONS = (
+    "broadcast_tensors broadcast_to cat concat concatenate constant_pad_nd hstack meshgrid stack vstack where "
+    "max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle"
+)
+_FUNCTIONALS = (  # of torch.nn.functional
+    "adaptive_max_pool1d adaptive_max_pool2d fold max_pool1d max_pool2d max_pool3d pad pixel_shuffle pixel_unshuffle "
+    "unfold"
+)
+_PROPERTIES = "T mT H mH"
 
 
 def _collect() -> frozenset[Callable[..., Any]]:
     found: set[Callable[..., Any]] = set()
-    for owner, names in ((Tensor, _METHODS), (torch, _FUNCTIONS), (F, _FUNCTIONALS)):
-        found.update(getattr(owner, name) for name in names if hasattr(owner, name))
-    found.update(getattr(Tensor, name).__get__ for name in _PROPERTIES)
+    for owner, names in ((Tensor, _BOTH), (torch, _BOTH), (Tensor, _METHODS), (torch, _FUNCTIONS), (F, _FUNCTIONALS)):
+        found.update(getattr(owner, name) for name in names.split() if hasattr(owner, name))
+    found.update(getattr(Tensor, name).__get__ for name in _PROPERTIES.split())
     found.add(torch._C._nn.pad)
     return frozenset(found)
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from quantus_vit import UnsupportedOperationError
 from quantus_vit.attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
-from quantus_vit.attribution.tokens import token_grid, weights_with_readout
+from quantus_vit.attribution.grid import token_grid
+from quantus_vit.attribution.rollout import weights_with_readout
 from quantus_vit.relevance import TraceOptions, attn_lrp, trace, transformer_lrp
 from quantus_vit.relevance.forward import logits_of
 
@@ -389,9 +390,9 @@ def test_the_table_in_the_docs_is_up_to_date() -> None:
 def test_the_row_that_the_docs_name_is_the_one_taken(name: str) -> None:
     family = BY_NAME[name]
     model, x = shared_model(name), images(family)
-    _, layers, start = weights_with_readout(model, x, None)
+    traced, layers, start = weights_with_readout(model, x, None)
     tokens = layers.blocks[0].shape[-1]
-    prefix = token_grid(model, tokens, x).prefix
+    prefix = int(token_grid(traced).tokens[0])
     if layers.pooling is not None:
         assert family.rollout == "pooling query"
         return

@@ -60,7 +60,7 @@ def test_all_targets_from_one_neighbourhood(vit, images):
         maps = explainer(vit, batch_size=20).attribute_all_targets(images)
     finally:
         handle.remove()
-    assert sum(calls) == 2 * 60
+    assert sum(calls) == 2 * (60 + 1)  # and one an image, for the grid of patches
     assert maps.shape == (2, 3, 1, 64, 64)
     for label in range(3):
         torch.testing.assert_close(maps[:, label], explainer(vit).attribute(images, label), rtol=1e-4, atol=1e-6)
@@ -256,5 +256,6 @@ def test_wrong_inputs(vit, images):
 
 
 def test_grid_needs_patches():
-    with pytest.raises(ValueError, match="Linear has none"):
-        LimeCXR(nn.Linear(3, 2), 20, "grid", batch_size=1).explain_instance(torch.zeros(3, 8, 3))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(72, 2))
+    with pytest.raises(ValueError, match=r"Sequential has no attention.*Give an explicit segment map"):
+        LimeCXR(model, 20, "grid", batch_size=1).explain_instance(torch.zeros(3, 8, 3))

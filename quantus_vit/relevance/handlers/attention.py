@@ -125,6 +125,8 @@ def multi_head_attention(
         )
     length, size, width = q.shape
     heads = [x.reshape(x.shape[0], size, num_heads, -1).permute(1, 2, 0, 3) for x in (q, k, v)]
+    if recorder.positions is not None:
+        recorder.positions.carry(value, heads[2], lambda places: places[..., 0].t()[:, None, :, None])
     if attn_mask is not None and attn_mask.dim() == 3:
         attn_mask = attn_mask.view(size, num_heads, *attn_mask.shape[1:])
     if attn_mask is not None and attn_mask.dtype == torch.bool:

@@ -22,7 +22,7 @@ def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tenso
     is_attention = recorder.is_weights(input)
     a, b = autocast(recorder.detach_parameters((input, other)))
     if is_attention:
-        layer = recorder.attention(a)
+        layer = recorder.attention(a, b)
         product = AttentionProduct(layer)
         return recorder.apply(product, a, b, module_name=layer.module_name, otherwise=GradientTimesInput())
     if traced(a) and not traced(b) and b.dim() == 2:

@@ -1,69 +1,32 @@
-"""From attention maps to image maps: rollout over layers, the row that the class is read from, tokens to pixels."""
+"""From attention maps to one row over the tokens: the layers of a rollout, and the row that the class is read from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..relevance import Trace, TraceOptions, trace
 from ..relevance.composites import gradient
-from ..relevance.forward import original
 from ..relevance.numerics import HALF
 from ..relevance.state import Attention
 
-INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
-
-
-@dataclass(frozen=True)
-class TokenGrid:
-    """Where the patch tokens are: the last ``height * width`` of ``tokens`` tokens, row by row."""
-
-    tokens: int
-    height: int
-    width: int
-
-    @property
-    def prefix(self) -> int:
-        """Number of class, distillation and register tokens before the patches."""
-        return self.tokens - self.height * self.width
-
-
-def token_grid(model: nn.Module, tokens: int, inputs: Tensor) -> TokenGrid:
-    """The grid of patch tokens, from the model's patch embedding or, without one, from the image's aspect ratio.
-
-    Raises
-    ------
-    ValueError
-        The tokens do not make up one grid.
-    """
-    height, width = inputs.shape[-2:]
-    for patch in _patch_sizes(original(model)):
-        rows, columns = height // patch[0], width // patch[1]
-        if 0 < rows * columns <= tokens <= rows * columns + 16:
-            return TokenGrid(tokens, rows, columns)
-    raise ValueError(
-        f"{tokens} tokens do not fit a patch grid of the {height}x{width} input: no patch embedding of the model "
-        "explains them. TransformerLRP needs one global grid of patch tokens; use AttnLRP for other models"
-    )
-
-
-def _patch_sizes(model: nn.Module) -> Iterator[tuple[int, int]]:
-    """Possible strides of the patch embedding: what a module states, products of a convolutional stem's strides."""
-    for module in model.modules():
-        size = getattr(module, "patch_size", None)
-        if isinstance(size, (int, tuple, list)) and not isinstance(module, nn.Conv2d):
-            yield (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-            break
-    rows = columns = 1
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and not isinstance(module.padding, str):
-            rows, columns = rows * module.stride[0], columns * module.stride[1]
-            yield rows, columns
+__all__ = [
+    "Layers",
+    "apply_attention",
+    "at_least_single",
+    "check_start_layer",
+    "readout",
+    "readout_tokens",
+    "rollout_row",
+    "row_below",
+    "start_row",
+    "token_layers",
+    "weights_with_readout",
+]
 
 
 @dataclass(frozen=True)
@@ -146,6 +109,14 @@ def readout(evidence: Tensor) -> Tensor:
     Tensor
         (N, queries), with sum 1.
     """
+    return readout_tokens(evidence)
+
+
+def readout_tokens(evidence: Tensor) -> Tensor:
+    """Equal weights, (N, T), on the tokens with evidence (N, channels, T, ...) that is not 0.
+
+    Where there are none it is the first token.
+    """
     used = (evidence != 0).any(-1).any(1)
     used[:, 0] |= ~used.any(1)
     return used.to(evidence.dtype) / used.sum(1, keepdim=True).to(evidence.dtype)
@@ -176,7 +147,9 @@ def weights_with_readout(
     Only what lies above the last attention layer is differentiated. Where that layer's place could not be told from
     the model's modules, the forward runs a second time.
     """
-    options = TraceOptions(gradient(), "last attention", 0, tuple(arguments), True, reduce)
+    options = TraceOptions(
+        gradient(), "last attention", arguments=tuple(arguments), keep_weights=True, reduce_weights=reduce, grid=True
+    )
     traced = trace(model, inputs, options)
     layers = token_layers(traced.attentions, inputs.shape[0])
     traced.gradient(torch.ones_like(traced.logits), keep=False)
@@ -234,25 +207,7 @@ def at_least_single(x: Tensor) -> Tensor:
     return x.float() if x.dtype in HALF else x
 
 
-def to_image(row: Tensor, grid: TokenGrid, inputs: Tensor, interpolate: str | None) -> Tensor:
-    """(N, T) relevance of tokens -> (N, 1, H, W), or (N, 1, h, w) where ``interpolate`` is None."""
-    maps = row[:, grid.prefix :].reshape(-1, 1, grid.height, grid.width)
-    if interpolate is None:
-        return maps.to(inputs.dtype)
-    align = None if interpolate == "nearest" else False
-    return F.interpolate(at_least_single(maps), inputs.shape[-2:], mode=interpolate, align_corners=align).to(
-        inputs.dtype
-    )
-
-
-def check_interpolation(interpolate: str | None) -> None:
-    """Raise ``ValueError`` for an unknown interpolation."""
-    if interpolate is not None and interpolate not in INTERPOLATIONS:
-        names = ", ".join(map(repr, INTERPOLATIONS))
-        raise ValueError(f"interpolate must be one of {names} or None, not {interpolate!r}")
-
-
-def check_start_layer(start_layer: int) -> None:
+def check_start_layer(start_layer: int, name: str = "start_layer") -> None:
     """Raise ``ValueError`` for what cannot be the index of a layer."""
     if isinstance(start_layer, bool) or not isinstance(start_layer, int) or start_layer < 0:
-        raise ValueError(f"start_layer must be an integer of 0 or more, not {start_layer!r}")
+        raise ValueError(f"{name} must be an integer of 0 or more, not {start_layer!r}")

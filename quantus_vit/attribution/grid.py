@@ -1,0 +1,115 @@
+"""Tokens and pixels: the grid of patch tokens as the traced forward showed it, and maps on it.
+
+It knows the relevance engine only; no attribute of a model is asked.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..relevance import Trace, TraceOptions, trace
+from ..relevance.positions import PatchGrid
+from .rollout import at_least_single
+
+__all__ = ["INTERPOLATIONS", "check_interpolation", "patch_grid", "to_image", "token_grid"]
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+
+
+def token_grid(traced: Trace) -> PatchGrid:
+    """The grid of patch tokens that a traced model's attention runs over.
+
+    Parameters
+    ----------
+    traced : Trace
+        Made with ``TraceOptions(grid=True)``.
+
+    Returns
+    -------
+    PatchGrid
+        With ``sizes`` (rows, columns) and ``tokens``, the token of each patch.
+
+    Raises
+    ------
+    ValueError
+        The tokens do not make up one grid of rows and columns, or where they come from cannot be followed.
+    """
+    grid = traced.grid
+    if grid is None:
+        raise ValueError(
+            "the tokens of the model's first attention could not be followed back to places in the image: its patch "
+            "embedding must be a convolution, or a linear map of pixels, whose places become tokens; use AttnLRP for "
+            "other models"
+        )
+    if grid.tokens is None or len(grid.sizes) != 2:
+        sizes = " x ".join(map(str, grid.sizes))
+        raise ValueError(
+            f"the model's first attention does not run over one two-dimensional grid of patches (its patches: {sizes}):"
+            " maps of tokens need one; use AttnLRP for other models"
+        )
+    return grid
+
+
+def patch_grid(model: nn.Module, image: Tensor) -> tuple[int, ...]:
+    """Rows and columns of the patches into which a model with attention cuts an image, from one plain forward.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode; it is not changed. Attention may be global or run in windows.
+    image : Tensor
+        (1, C, H, W), or (1, C, D, H, W).
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns (in volumes depth, rows and columns) of what the first attention takes as tokens.
+
+    Raises
+    ------
+    ValueError
+        The model has no attention, or where its tokens come from cannot be followed.
+    """
+    grid = trace(model, image, TraceOptions(grid=True)).grid
+    if grid is None or max(grid.sizes) == 1:
+        raise ValueError(
+            f"{type(model).__name__} has no attention whose tokens can be followed back to places in the image, so it "
+            "has no grid of patches"
+        )
+    return grid.sizes
+
+
+def to_image(row: Tensor, grid: PatchGrid, inputs: Tensor, interpolate: str | None) -> Tensor:
+    """Relevance of tokens as an image.
+
+    Parameters
+    ----------
+    row : Tensor
+        (N, T), relevance of the tokens.
+    grid : PatchGrid
+        Where the patches are among them, from :func:`token_grid`.
+    inputs : Tensor
+        (N, C, H, W), whose size and type the image gets.
+    interpolate : {"bilinear", "bicubic", "nearest", None}
+        How the grid becomes H x W pixels; None leaves it.
+
+    Returns
+    -------
+    Tensor
+        (N, 1, H, W), or (N, 1, rows, columns) where ``interpolate`` is None.
+    """
+    assert grid.tokens is not None
+    maps = row[:, grid.tokens.to(row.device)].reshape(-1, 1, *grid.sizes)
+    if interpolate is None:
+        return maps.to(inputs.dtype)
+    align = None if interpolate == "nearest" else False
+    image = F.interpolate(at_least_single(maps), inputs.shape[-2:], mode=interpolate, align_corners=align)
+    return image.to(inputs.dtype)
+
+
+def check_interpolation(interpolate: str | None) -> None:
+    """Raise ``ValueError`` for an unknown interpolation."""
+    if interpolate is not None and interpolate not in INTERPOLATIONS:
+        names = ", ".join(map(repr, INTERPOLATIONS))
+        raise ValueError(f"interpolate must be one of {names} or None, not {interpolate!r}")

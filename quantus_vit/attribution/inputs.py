@@ -1,0 +1,172 @@
+"""What goes into an attribution: checks of images and targets, batches and what goes along with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Target",
+    "along_batch",
+    "as_forward_args",
+    "check_inputs",
+    "doubtful_part",
+    "one_hot",
+    "parse_target",
+    "resolve_target",
+    "split_batch",
+]
+
+Target = int | Sequence[int] | Tensor | None
+DEFAULT_INTERNAL_BATCH_SIZE = {"cpu": 3}  # images; see benchmarks/README.md
+ACCELERATOR_INTERNAL_BATCH_SIZE = 128
+
+
+def as_forward_args(additional_forward_args: Any) -> tuple[Any, ...]:
+    """Captum's ``additional_forward_args`` (None, one value or a tuple) as positional arguments."""
+    if additional_forward_args is None:
+        return ()
+    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
+
+
+def check_inputs(inputs: Any) -> Tensor:
+    """The inputs, if they are one floating-point batch of images (N, C, H, W) with N > 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Otherwise, with what was given and what is wanted.
+    """
+    if isinstance(inputs, (tuple, list)):
+        if len(inputs) != 1:
+            raise TypeError(f"inputs must be one tensor (N, C, H, W), not a tuple of {len(inputs)}")
+        inputs = inputs[0]
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"inputs must be a torch.Tensor (N, C, H, W), not {type(inputs).__name__}")
+    if inputs.dim() != 4 or inputs.shape[0] == 0:
+        hint = "; add a batch dimension with x[None]" if inputs.dim() == 3 else ""
+        raise ValueError(f"inputs must have shape (N, C, H, W) with N > 0, not {tuple(inputs.shape)}{hint}")
+    if not inputs.is_floating_point():
+        raise TypeError(f"inputs must be floating point, not {inputs.dtype}; convert and normalise them as in training")
+    return inputs
+
+
+def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
+    """The batch in pieces of at most so many images.
+
+    Raises
+    ------
+    ValueError
+        The number is not a positive integer.
+    """
+    if internal_batch_size is None:
+        internal_batch_size = DEFAULT_INTERNAL_BATCH_SIZE.get(inputs.device.type, ACCELERATOR_INTERNAL_BATCH_SIZE)
+    whole = hasattr(internal_batch_size, "__index__") and not isinstance(internal_batch_size, bool)
+    if not whole or internal_batch_size < 1:
+        raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")
+    return [slice(i, i + internal_batch_size) for i in range(0, len(inputs), internal_batch_size)]
+
+
+def along_batch(value: Any, part: slice, size: int) -> Any:
+    """What of a further argument of the model goes along with some of the images.
+
+    Parameters
+    ----------
+    value : Any
+        The argument; tensors are also found inside lists, tuples and dicts.
+    part : slice
+        The images.
+    size : int
+        Number of all images.
+
+    Returns
+    -------
+    Any
+        The same, with every tensor whose first dimension is ``size`` cut to the part.
+    """
+    if isinstance(value, Tensor):
+        return value[part] if value.dim() > 0 and len(value) == size else value
+    if isinstance(value, dict):
+        return {key: along_batch(item, part, size) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(along_batch(item, part, size) for item in value)
+    return value
+
+
+def parse_target(target: Target, size: int) -> Tensor | None:
+    """Class index per image, (size,) int64; None where the predicted class is meant.
+
+    Parameters
+    ----------
+    target : int, sequence of int, Tensor or None
+        Captum's meaning: one class for all images, or one per image; None is the predicted class.
+    size : int
+        Number of images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The target is of another type or has another length.
+    """
+    if target is None:
+        return None
+    try:
+        indices = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"target must be an int, a list of ints, a tensor (N,) or None, not {target!r}") from error
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise TypeError(f"target must hold integers, not {indices.dtype}")
+    indices = indices.long()
+    if indices.dim() == 2 and indices.shape[1] == 1:
+        indices = indices[:, 0]
+    if indices.numel() == 1 and indices.dim() < 2:
+        indices = indices.reshape(1).expand(size)
+    if indices.shape != (size,):
+        raise ValueError(f"target must be one class or {size} (one per image), not of shape {tuple(indices.shape)}")
+    return indices
+
+
+def doubtful_part(targets: Tensor | None, parts: Sequence[slice]) -> int:
+    """The number of the part to begin with: the one whose target is out of range if any is, so that it is told first.
+
+    Parameters
+    ----------
+    targets : Tensor or None
+        (N,) int64, one class an image.
+    parts : sequence of slice
+        Parts of the batch.
+
+    Returns
+    -------
+    int
+        The part with the most negative target, or else with the largest.
+    """
+    if targets is None or len(parts) == 1:
+        return 0
+    image = int(targets.argmin() if bool((targets < 0).any()) else targets.argmax())
+    return next(number for number, part in enumerate(parts) if part.start <= image < part.stop)
+
+
+def resolve_target(target: Tensor | None, logits: Tensor) -> Tensor:
+    """The target, or the predicted class in place of None, (N,) int64 on the logits' device.
+
+    Raises
+    ------
+    ValueError
+        A target lies outside [0, classes).
+    """
+    if target is None:
+        return logits.argmax(1)
+    classes = logits.shape[1]
+    wrong = target[(target < 0) | (target >= classes)]
+    if wrong.numel():
+        raise ValueError(f"target {int(wrong[0])} is out of range: the model has {classes} classes, 0 to {classes - 1}")
+    return target.to(logits.device)
+
+
+def one_hot(target: Tensor, logits: Tensor) -> Tensor:
+    """(N, classes): 1 at each image's target class."""
+    return torch.zeros_like(logits).scatter_(1, target[:, None], 1)

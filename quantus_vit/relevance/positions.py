@@ -1,0 +1,203 @@
+"""Where the tokens of the first attention come from: the grid of patches, followed through the forward.
+
+Every tensor that comes from the image has labels: for each element the place that it holds, counted row by row from 1,
+and 0 where there is none (class token, registers, padding). Convolutions and pooling make a new map of places;
+functions that only move values move the labels, too, by running on them; the first attention ends it. So a patch
+embedding may be a convolution, a convolutional stem or a linear map of rearranged pixels, and nothing depends on a
+module's attributes. Knows torch and the routing functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from .routing import ROUTING
+
+__all__ = ["PatchGrid", "Positions"]
+
+
+@dataclass(frozen=True, eq=False)
+class PatchGrid:
+    """The grid that an image's patch tokens make up.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Rows and columns; in volumes depth, rows and columns.
+    tokens : Tensor or None
+        (number of patches,) int64: the token of each patch, patches counted row by row; None where the first attention
+        does not run over all patches at once (windows).
+    """
+
+    sizes: tuple[int, ...]
+    tokens: Tensor | None
+
+
+class Labels(NamedTuple):
+    """Places of a tensor's elements: float32 in the tensor's shape, and the sizes of the map they count in."""
+
+    places: Tensor
+    sizes: tuple[int, ...]
+
+
+def _functions(*owners_and_names: tuple[Any, str]) -> frozenset[Callable[..., Any]]:
+    return frozenset(getattr(owner, x) for owner, names in owners_and_names for x in names.split() if hasattr(owner, x))
+
+
+_POOLS = " ".join(f"{kind}_pool{n}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for n in (1, 2, 3))
+_MAPS = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d " + _POOLS
+_CASTS = "to type type_as float half bfloat16 double cpu cuda contiguous clone requires_grad_"
+
+MAKES_MAP = _functions((F, _MAPS + " interpolate"), (torch, _MAPS))
+"""Functions whose result has a place of its own at every point."""
+MIXES_LAST = _functions((F, "linear"), (torch._C._nn, "linear"), (torch, "matmul"), (Tensor, "matmul __matmul__"))
+"""Linear maps of the last dimension."""
+WRITES = _functions((Tensor, "copy_ __setitem__"))
+MOVES = (ROUTING | WRITES) - MAKES_MAP - _functions((Tensor, _CASTS), (torch, "clone"))
+VIEWS: dict[Any, Callable[..., Any]] = {
+    Tensor.view: Tensor.reshape,
+    Tensor.view_as: Tensor.reshape_as,
+}  # labels may be expanded
+
+
+class Positions:
+    """The labels of all tensors of one forward that are still alive, up to its first attention.
+
+    Attributes
+    ----------
+    grid : PatchGrid or None
+        What the first attention runs over; None before it, or where that could not be followed.
+    active : bool
+        The first attention is still to come.
+    """
+
+    def __init__(self) -> None:
+        self.grid: PatchGrid | None = None
+        self.active = True
+        self._labels: MutableMapping[Tensor, Labels] = WeakIdKeyDictionary()
+
+    def begin(self, images: Tensor) -> None:
+        """Take ``images`` (N, C, ...) as what the forward begins with."""
+        self._labels[images] = _new_map(images)
+
+    def follow(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
+    ) -> None:
+        """Note the labels of what a function that the model called made of its arguments."""
+        first = next((x for x in _tensors((args, kwargs)) if x in self._labels), None)
+        if first is None:
+            return
+        labels = self._labels[first]
+        if func in MOVES:
+            self._move(func, args, dict(kwargs or {}), result, labels.sizes)
+        elif not isinstance(result, Tensor):
+            return
+        elif func in MAKES_MAP and result.dim() > 2:
+            self._labels[result] = _new_map(result)
+        elif result.shape == first.shape and func not in MIXES_LAST:
+            self._labels[result] = labels
+        elif func in MIXES_LAST and result.shape[:-1] == first.shape[:-1]:
+            self._labels[result] = Labels(_first_place(labels.places).expand(result.shape), labels.sizes)
+
+    def carry(self, source: Tensor, target: Tensor, function: Callable[[Tensor], Tensor]) -> None:
+        """Give ``target`` the labels that ``function`` makes of those of ``source``, expanded to its shape."""
+        if source in self._labels:
+            labels = self._labels[source]
+            self._labels[target] = Labels(function(labels.places).expand(target.shape), labels.sizes)
+
+    def arrive(self, values: Tensor) -> None:
+        """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
+        self.active = False
+        labels = self._labels.get(values)
+        self._labels.clear()
+        if labels is None:
+            return
+        rows = labels.places[..., 0].flatten(0, -2)
+        places = torch.unique(rows[rows > 0])
+        sizes = _sizes(places.long() - 1, labels.sizes)
+        if sizes is None:
+            return
+        (tokens,) = rows[0].nonzero(as_tuple=True)
+        order = rows[0][tokens].argsort()
+        whole = len(tokens) == len(places) and torch.equal(rows[0][tokens][order], places)
+        self.grid = PatchGrid(sizes, tokens[order] if whole else None)
+
+    def _move(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
+        sizes: tuple[int, ...],
+    ) -> None:
+        """Run a function that only moves values on the labels."""
+        stand_ins = [_mapped(value, lambda x: self._stand_in(x, sizes)) for value in (args, kwargs)]
+        if func in WRITES:
+            stand_ins[0] = (stand_ins[0][0].clone(memory_format=torch.contiguous_format), *stand_ins[0][1:])
+        try:
+            moved = VIEWS.get(func, func)(*stand_ins[0], **stand_ins[1])
+        except (RuntimeError, TypeError, ValueError, IndexError):  # not for labels: they end here
+            return
+        pairs = [(args[0], stand_ins[0][0])] if func in WRITES else zip(_tensors(result), _tensors(moved), strict=False)
+        for target, places in pairs:
+            if places.shape == target.shape:
+                self._labels[target] = Labels(places, sizes)
+
+    def _stand_in(self, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        """What takes a tensor's place: its labels, no places for other values, indices as they are."""
+        labels = self._labels.get(x)
+        if labels is not None and labels.sizes == sizes:
+            return labels.places
+        return torch.zeros((), dtype=torch.float32, device="cpu").expand(x.shape) if x.is_floating_point() else x.cpu()
+
+
+def _new_map(x: Tensor) -> Labels:
+    """Labels of a map (N, C, ...) whose points are places of their own."""
+    sizes = tuple(x.shape[2:])
+    count = torch.Size(sizes).numel()
+    return Labels(
+        torch.arange(1, count + 1, dtype=torch.float32, device="cpu").view(1, 1, *sizes).expand(x.shape), sizes
+    )
+
+
+def _first_place(places: Tensor) -> Tensor:
+    """(..., 1): the first place along the last dimension; 0 where there is none."""
+    if places.stride(-1) == 0:
+        return places[..., :1]
+    first = places.masked_fill(places == 0, float("inf")).amin(-1, keepdim=True)
+    return first.masked_fill(first.isinf(), 0)
+
+
+def _sizes(places: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The sizes of the grid that these places of a map make up, each row and column of it whole; else None."""
+    if not len(places):
+        return None
+    counts = tuple(len(torch.unique(coordinate)) for coordinate in torch.unravel_index(places, sizes))
+    return counts if torch.Size(counts).numel() == len(places) else None
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return [x for item in value for x in _tensors(item)] if isinstance(value, (tuple, list)) else []
+
+
+def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same structure with ``function`` applied to each tensor."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: _mapped(item, function) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_mapped(item, function) for item in value)
+    return value
