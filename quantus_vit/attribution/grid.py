@@ -12,7 +12,7 @@ from ..relevance import Trace, TraceOptions, trace
 from ..relevance.positions import PatchGrid
 from .rollout import at_least_single
 
-__all__ = ["INTERPOLATIONS", "check_interpolation", "patch_grid", "to_image", "token_grid"]
+__all__ = ["INTERPOLATIONS", "check_interpolation", "patch_grid", "resize", "to_image", "token_grid"]
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -100,7 +100,11 @@ def to_image(row: Tensor, grid: PatchGrid, inputs: Tensor, interpolate: str | No
         (N, 1, H, W), or (N, 1, rows, columns) where ``interpolate`` is None.
     """
     assert grid.tokens is not None
-    maps = row[:, grid.tokens.to(row.device)].reshape(-1, 1, *grid.sizes)
+    return resize(row[:, grid.tokens.to(row.device)].reshape(-1, 1, *grid.sizes), inputs, interpolate)
+
+
+def resize(maps: Tensor, inputs: Tensor, interpolate: str | None) -> Tensor:
+    """Maps of patches, (N, 1, rows, columns), as images; arguments and result as of :func:`to_image`."""
     if interpolate is None:
         return maps.to(inputs.dtype)
     align = None if interpolate == "nearest" else False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ __all__ = [
     "as_forward_args",
     "check_inputs",
     "doubtful_part",
+    "map_batched",
     "one_hot",
     "parse_target",
     "resolve_target",
@@ -71,28 +72,28 @@ def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
 
 
 def along_batch(value: Any, part: slice, size: int) -> Any:
-    """What of a further argument of the model goes along with some of the images.
+    """A further argument of the model as it goes along with some of ``size`` images (:func:`map_batched`)."""
+    return map_batched(value, size, lambda x: x[part])
+
+
+def map_batched(value: Any, size: int, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same value with every tensor changed that has one entry an image.
 
     Parameters
     ----------
     value : Any
-        The argument; tensors are also found inside lists, tuples and dicts.
-    part : slice
-        The images.
+        A further argument of the model; tensors are also found inside lists, tuples and dicts.
     size : int
-        Number of all images.
-
-    Returns
-    -------
-    Any
-        The same, with every tensor whose first dimension is ``size`` cut to the part.
+        Number of images: the first dimension of the tensors meant.
+    function : callable
+        What becomes of such a tensor.
     """
     if isinstance(value, Tensor):
-        return value[part] if value.dim() > 0 and len(value) == size else value
+        return function(value) if value.dim() > 0 and len(value) == size else value
     if isinstance(value, dict):
-        return {key: along_batch(item, part, size) for key, item in value.items()}
+        return {key: map_batched(item, size, function) for key, item in value.items()}
     if type(value) in (tuple, list):
-        return type(value)(along_batch(item, part, size) for item in value)
+        return type(value)(map_batched(item, size, function) for item in value)
     return value
 
 

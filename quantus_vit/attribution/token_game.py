@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from ..relevance.forward import logits_of
 from ..relevance.token_removal import TokenRemoval
-from .base import (
-    AttributionMethod,
+from .base import AttributionMethod, like_captum
+from .grid import check_interpolation, resize
+from .inputs import (
     Target,
+    along_batch,
     as_forward_args,
     check_inputs,
-    is_batched,
-    like_captum,
+    map_batched,
     parse_target,
     resolve_target,
     split_batch,
 )
-from .tokens import TokenGrid, check_interpolation, to_image
 
 __all__ = ["TokenGame", "TokenRemovalMethod"]
 
@@ -63,7 +63,7 @@ class TokenGame:
             yield part, self._forward(part.stop - part.start)
 
     def _forward(self, size: int) -> Tensor:
-        args = [x.expand(size, *x.shape[1:]) if is_batched(x, 1) else x for x in self._args]
+        args = map_batched(self._args, 1, lambda x: x.expand(size, *x.shape[1:]))
         with torch.no_grad():
             return logits_of(self._removal(self._image.expand(size, -1, -1, -1), *args)).detach()
 
@@ -135,7 +135,7 @@ class TokenRemovalMethod(AttributionMethod):
         split_batch(inputs, internal_batch_size)  # raises where that is no size
         removal = TokenRemoval(self.model)
         for i in range(len(inputs)):
-            along = tuple(x[i : i + 1] if is_batched(x, len(inputs)) else x for x in forward_args)
+            along = along_batch(forward_args, slice(i, i + 1), len(inputs))
             yield i, TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
 
     def _map(self, game: TokenGame, classes: Tensor) -> Tensor:
@@ -144,5 +144,4 @@ class TokenRemovalMethod(AttributionMethod):
 
     def _images(self, maps: Tensor, inputs: Tensor) -> Tensor:
         """(M, h, w) -> (M, 1, H, W), or (M, 1, h, w)."""
-        height, width = maps.shape[-2:]
-        return to_image(maps.flatten(1), TokenGrid(height * width, height, width), inputs, self.interpolate)
+        return resize(maps[:, None], inputs, self.interpolate)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .base import Target, check_inputs, parse_target, resolve_target
+from .inputs import Target, check_inputs, parse_target, resolve_target
 from .token_game import TokenGame, TokenRemovalMethod
 
 __all__ = ["ShapleyValues", "TokenShapley"]
