@@ -11,7 +11,7 @@ from .datasets import DatasetSpec
 __all__ = ["PYTHON"]
 
 
-def _open(place: str, split: str, **options: Any) -> XrayDataset:
+def _open(place: str, split: str, /, **options: Any) -> XrayDataset:
     """Call ``NAME(split=split, **options)``."""
     dataset = load_callable(place)(split=split, **options)
     if not isinstance(dataset, XrayDataset):
