@@ -22,6 +22,7 @@ LONGER_FILES = {
     "data/base.py",  # the records of a data set, each a dataclass with its documentation
     "data/preprocessing.py",  # one geometry for images, masks and points
     "lime/explainer.py",  # one class, mostly its documentation
+    "relevance/token_functions.py",  # what each function of torch does to tokens
     "relevance/rules.py",  # the catalogue of rules, a small class each
 }
 LONGER_FUNCTIONS = {"cli/compare.py:add_arguments"}  # a list of options

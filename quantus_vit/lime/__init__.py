@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from quantus_vit.lime.explainer import LimeCXR, LocalFitWarning
-from quantus_vit.lime.explanation import dense_map
-from quantus_vit.lime.figures import explanation_figure, outline_picture, overlay_picture, top_segments
-from quantus_vit.lime.segmentation import cxr_segments, grid_segments, lime_default_segments
+try:
+    from .explainer import LimeCXR, LocalFitWarning
+    from .explanation import dense_map
+    from .figures import explanation_figure, outline_picture, overlay_picture, top_segments
+    from .segmentation import cxr_segments, grid_segments, lime_default_segments
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] not in ("lime", "skimage", "sklearn"):
+        raise
+    raise ImportError(
+        f"LimeCXR needs {error.name!r}, which is not installed: pip install 'quantus-vit[lime]'"
+    ) from error
 
 __all__ = [
     "LimeCXR",

@@ -50,8 +50,10 @@ def test_limecxr_without_lime_says_what_to_install(plain, batch, explain):
         pass
     else:
         pytest.skip("lime is installed")
-    with pytest.raises(ImportError, match="lime"):
+    with pytest.raises(ImportError, match=r"pip install 'quantus-vit\[lime\]'"):
         explain(plain, batch[0], batch[1], method="LimeCXR")
+    with pytest.raises(ImportError, match=r"pip install 'quantus-vit\[lime\]'"):
+        _ = quantus_vit.LimeCXR
 
 
 def test_tensors_lists_and_ints_as_input(plain, batch, explain, method):
