@@ -1,0 +1,12 @@
+"""Metrics of this package, as metrics of Quantus: called, aggregated and evaluated as Quantus' own.
+
+Knows Quantus' public ``Metric`` and the engine's token removal; it knows no method, data set or protocol.
+"""
+
+from __future__ import annotations
+
+from .removal import REMOVALS, RemovalSpec
+from .removal_curve import RemovalCurve
+from .saco import SaCo, saco
+
+__all__ = ["REMOVALS", "RemovalCurve", "RemovalSpec", "SaCo", "saco"]

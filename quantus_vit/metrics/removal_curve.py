@@ -1,0 +1,170 @@
+"""Removal curves: how the model's output falls while patches are removed in the order of a map.
+
+References
+----------
+Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS 2017. Bluecher,
+Vielhaben and Strodthoff, "Decoupling pixel flipping and occlusion strategy for consistent XAI benchmarks", TMLR 2024
+(SRG). Edin et al., "Normalized AOPC: fixing misleading faithfulness metrics for feature attribution explainability",
+2024.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.integrate import trapezoid
+
+from .base import ImageMetric, check_choice, check_count
+from .patches import patch_order, patch_units
+from .removal import removal_of
+
+__all__ = ["RemovalCurve"]
+
+Array = npt.NDArray[Any]
+_ORDERS = {"mif": (True,), "lif": (False,), "srg": (True, False)}  # most important first?
+
+
+class RemovalCurve(ImageMetric):
+    """Area under the curve of the target's output while patches are removed in the order of a map.
+
+    ``order="mif"`` removes the most important patches first (a low area is good), ``"lif"`` the least important first
+    (a high area is good), and ``"srg"``, the symmetric relevance gain, is LIF - MIF (Bluecher et al. 2024): higher is
+    better, and 0 is what a random order has. Areas are means over the removed share, in the unit of the output.
+
+    Parameters
+    ----------
+    removal : str or float
+        What replaces a removed patch: a name in :data:`~quantus_vit.metrics.REMOVALS`, or a value in normalised units.
+    order : {"srg", "mif", "lif"}
+        Which area.
+    patch_size : int
+        Side of a patch in pixels; with ``removal="tokens"`` that of the model.
+    steps : int
+        Steps from the whole image to none of it; at most the number of patches.
+    output : {"logit", "probability"}
+        Whose curve.
+    normalised : bool
+        Give 0 to the mean area of random orders and 1 to that of a greedy oracle, which at each step removes what
+        changes the output most (after Edin et al. 2024); then higher is better with every ``order``. Costs some
+        ``steps * patches`` forwards an image and direction.
+    random_orders : int
+        How many random orders bound a normalised area.
+    tie_breaks : int
+        Over how many random orders of equal patches a score is averaged; 1 takes them row by row.
+    seed : int
+        Seed of random orders and ties.
+    **options
+        Those of every metric of Quantus, such as ``abs``.
+
+    Attributes
+    ----------
+    curves : list of dict of str to ndarray
+        After a call: for each image "mif" and/or "lif", the outputs ``(steps + 1,)`` from nothing removed to all
+        patches removed, mean over the tie-breaks.
+    """
+
+    name = "Removal Curve"
+
+    def __init__(
+        self,
+        removal: str | float = "mean",
+        order: str = "srg",
+        patch_size: int = 16,
+        steps: int = 14,
+        output: str = "logit",
+        normalised: bool = False,
+        random_orders: int = 10,
+        tie_breaks: int = 1,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(output, **options)
+        self.removal = removal_of(removal)
+        self.order = check_choice("order", order, tuple(_ORDERS))
+        self.patch_size = check_count("patch_size", patch_size)
+        self.steps = check_count("steps", steps)
+        self.normalised = normalised
+        self.random_orders = check_count("random_orders", random_orders)
+        self.tie_breaks = check_count("tie_breaks", tie_breaks)
+        self.seed = seed
+        self.curves: list[dict[str, Array]] = []
+        self._bounds: dict[tuple[bytes, int, bool], tuple[float, float]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Score maps, see :meth:`ImageMetric.__call__`."""
+        self.curves, self._bounds = [], {}
+        return super().__call__(*args, **kwargs)
+
+    def score(self, model: Any, x: Array, y: int, a: Array) -> float:
+        """Area of one map."""
+        units = patch_units(x.shape[1:], self.patch_size)
+        scores = np.bincount(units.ravel(), a.sum(axis=0).ravel())
+        if self.steps > len(scores):
+            raise ValueError(f"steps must be at most {len(scores)}, the number of patches, not {self.steps}")
+        curves: dict[str, Array] = {}
+        areas: dict[bool, float] = {}
+        for most_important_first in _ORDERS[self.order]:
+            name = "mif" if most_important_first else "lif"
+            curves[name] = self._curves(model, x, y, units, self._orders(scores, most_important_first)).mean(axis=0)
+            areas[most_important_first] = float(_area(curves[name]))
+        self.curves.append(curves)
+        if self.normalised:
+            parts = [self._normalise(areas[first], model, x, y, units, first) for first in areas]
+            return float(np.mean(parts))
+        return areas[False] - areas[True] if self.order == "srg" else next(iter(areas.values()))
+
+    def _orders(self, scores: Array, most_important_first: bool) -> list[Array]:
+        signed = scores if most_important_first else -scores
+        if self.tie_breaks == 1:
+            return [patch_order(signed)]
+        return [patch_order(signed, np.random.default_rng((self.seed, number))) for number in range(self.tie_breaks)]
+
+    def _curves(self, model: Any, x: Array, y: int, units: Array, orders: list[Array]) -> Array:
+        """Outputs ``(orders, steps + 1)``; equal sets of removed patches are run once."""
+        removed = np.concatenate([self._sets(order) for order in orders])
+        unique, where = np.unique(removed, axis=0, return_inverse=True)
+        outputs = self.outputs_without(model, x, y, unique, units, self.removal)
+        return np.asarray(outputs[where.ravel()].reshape(len(orders), self.steps + 1))
+
+    def _sets(self, order: Array) -> Array:
+        """The removed patches at each step, bool ``(steps + 1, P)``."""
+        counts = np.rint(np.linspace(0, len(order), self.steps + 1)).astype(int)
+        rank = np.empty(len(order), dtype=int)
+        rank[order] = np.arange(len(order))
+        return np.asarray(rank[None] < counts[:, None])
+
+    def _normalise(self, area: float, model: Any, x: Array, y: int, units: Array, most_important_first: bool) -> float:
+        """0 at the area of random orders, 1 at that of the greedy oracle; nan where the two are the same."""
+        key = (x.tobytes(), y, most_important_first)
+        if key not in self._bounds:
+            rng = np.random.default_rng((self.seed, 1))
+            patches = int(units.max()) + 1
+            orders = [rng.permutation(patches) for _ in range(self.random_orders)]
+            random = float(_area(self._curves(model, x, y, units, orders)).mean())
+            self._bounds[key] = random, self._oracle_area(model, x, y, units, most_important_first)
+        random, oracle = self._bounds[key]
+        return float("nan") if random == oracle else (area - random) / (oracle - random)
+
+    def _oracle_area(self, model: Any, x: Array, y: int, units: Array, most_important_first: bool) -> float:
+        """Area of the greedy order: each step removes the patches that alone would lower (or keep) the output most."""
+        patches = int(units.max()) + 1
+        counts = np.rint(np.linspace(0, patches, self.steps + 1)).astype(int)
+        removed = np.zeros(patches, dtype=bool)
+        sets = [removed.copy()]
+        for count in counts[1:]:
+            left = np.flatnonzero(~removed)
+            candidates = np.repeat(removed[None], len(left), axis=0)
+            candidates[np.arange(len(left)), left] = True
+            outputs = self.outputs_without(model, x, y, candidates, units, self.removal)
+            ranked = left[np.argsort(outputs if most_important_first else -outputs, kind="stable")]
+            removed[ranked[: count - int(removed.sum())]] = True
+            sets.append(removed.copy())
+        outputs = self.outputs_without(model, x, y, np.stack(sets), units, self.removal)
+        return float(_area(outputs))
+
+
+def _area(curves: Array) -> Array:
+    """Mean over the removed share, of curves ``(..., steps + 1)``."""
+    return np.asarray(trapezoid(curves, dx=1 / (curves.shape[-1] - 1), axis=-1))
