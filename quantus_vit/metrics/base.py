@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from quantus.metrics.base import Metric
+from torch import nn
 
-from ..relevance.token_removal import tokens_removed
+from ..relevance import tokens_removed
+from .patches import patch_units
 from .removal import RemovalSpec
 
 __all__ = ["ImageMetric", "check_choice", "check_count", "probabilities"]
@@ -163,17 +165,32 @@ disable_warnings, display_progressbar
             part = removed[start : start + self._batch_size]
             if removal.replace is None:
                 images = np.broadcast_to(x, (len(part), *x.shape)).copy()
-                with tokens_removed(model.get_model(), torch.from_numpy(part)):
+                with tokens_removed(_module_of(model), torch.from_numpy(part)):
                     found.append(self._predict(model, images, y))
             else:
                 found.append(self._predict(model, removal.replace(x, part[:, units]), y))
         return np.concatenate(found)
+
+    def units(self, model: Any, x: Array, removal: RemovalSpec, patch_size: int | None) -> Array:
+        """Number of the patch of each pixel, int ``(H, W)``: patches of that size, or the model's own tokens."""
+        if removal.replace is not None:
+            return patch_units(x.shape[1:], patch_size)
+        if patch_size is not None:
+            raise ValueError(f"removal={removal.name!r} removes the model's own patches; leave patch_size out")
+        with tokens_removed(_module_of(model), None) as run:
+            model.predict(x[None])
+        return patch_units(x.shape[1:], grid=run.grid)
 
     def _predict(self, model: Any, images: Array, y: int) -> Array:
         outputs = np.asarray(model.predict(images))
         if self.output == "probability":
             outputs = probabilities(outputs)
         return outputs[:, y].astype(np.float64)
+
+
+def _module_of(model: Any) -> nn.Module:
+    """The module that Quantus' wrapper runs: the model, or its copy without a softmax at the end."""
+    return getattr(model, "get_softmax_arg_model", model.get_model)()  # type: ignore[no-any-return]
 
 
 def probabilities(logits: Array) -> Array:

@@ -7,20 +7,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["patch_order", "patch_units"]
+__all__ = ["DEFAULT_PATCH_SIZE", "patch_order", "patch_units"]
 
 Array = npt.NDArray[Any]
 
+DEFAULT_PATCH_SIZE = 16
+"""Pixels; the patches of most Vision Transformers."""
 
-def patch_units(shape: tuple[int, ...], size: int) -> Array:
+
+def patch_units(shape: tuple[int, ...], patch_size: int | None = None, grid: tuple[int, ...] | None = None) -> Array:
     """Number of the patch that each pixel lies in, row by row.
 
     Parameters
     ----------
     shape : tuple of int
         ``(H, W)``.
-    size : int
+    patch_size : int, optional
         Side of a patch in pixels.
+    grid : tuple of int, optional
+        Rows and columns of patches, in place of their size.
 
     Returns
     -------
@@ -33,12 +38,18 @@ def patch_units(shape: tuple[int, ...], size: int) -> Array:
         The patches do not fill the image.
     """
     height, width = shape
-    if height % size or width % size:
-        raise ValueError(
-            f"patches of {size} pixels do not fill an image of {height}x{width}; give a patch_size that divides both"
-        )
-    rows, columns = np.arange(height) // size, np.arange(width) // size
-    return np.asarray(rows[:, None] * (width // size) + columns[None])
+    if grid is None:
+        size = patch_size or DEFAULT_PATCH_SIZE
+        if height % size or width % size:
+            raise ValueError(
+                f"patches of {size} pixels do not fill an image of {height}x{width}; give a patch_size that divides "
+                "both sides"
+            )
+        grid = height // size, width // size
+    if len(grid) != 2 or height % grid[0] or width % grid[1]:
+        raise ValueError(f"a grid of {'x'.join(map(str, grid))} patches does not fill an image of {height}x{width}")
+    rows, columns = np.arange(height) * grid[0] // height, np.arange(width) * grid[1] // width
+    return np.asarray(rows[:, None] * grid[1] + columns[None])
 
 
 def patch_order(scores: Array, rng: np.random.Generator | None = None) -> Array:

@@ -81,7 +81,7 @@ def _black(image: Array, masks: Array) -> Array:
 
 def _blur(image: Array, masks: Array) -> Array:
     sigma = _BLUR * min(image.shape[1:])
-    return _compose(image, masks, gaussian_filter(image, (0, sigma, sigma), mode="nearest"))
+    return _compose(image, masks, np.asarray(gaussian_filter(image, (0, sigma, sigma), mode="nearest")))
 
 
 def _smooth(image: Array, masks: Array) -> Array:
@@ -140,11 +140,11 @@ def _impute(image: Array, mask: Array) -> Array:
     )
     result = image.copy()
     result[:, mask] = spsolve(matrix.tocsc(), known).reshape(len(ys), -1).T
-    return result
+    return np.asarray(result)
 
 
 def _compose(image: Array, masks: Array, replacement: Array) -> Array:
-    return np.where(masks[:, None], replacement[None], image[None]).astype(image.dtype, copy=False)
+    return np.asarray(np.where(masks[:, None], replacement[None], image[None]), dtype=image.dtype)
 
 
 REMOVALS: Table[RemovalSpec] = Table(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.integrate import trapezoid
 
 from .base import ImageMetric, check_choice, check_count
-from .patches import patch_order, patch_units
+from .patches import patch_order
 from .removal import removal_of
 
 __all__ = ["RemovalCurve"]
@@ -39,8 +39,8 @@ class RemovalCurve(ImageMetric):
         What replaces a removed patch: a name in :data:`~quantus_vit.metrics.REMOVALS`, or a value in normalised units.
     order : {"srg", "mif", "lif"}
         Which area.
-    patch_size : int
-        Side of a patch in pixels; with ``removal="tokens"`` that of the model.
+    patch_size : int, optional
+        Side of a patch in pixels; 16 if left out, and with ``removal="tokens"`` always the model's own patches.
     steps : int
         Steps from the whole image to none of it; at most the number of patches.
     output : {"logit", "probability"}
@@ -71,7 +71,7 @@ class RemovalCurve(ImageMetric):
         self,
         removal: str | float = "mean",
         order: str = "srg",
-        patch_size: int = 16,
+        patch_size: int | None = None,
         steps: int = 14,
         output: str = "logit",
         normalised: bool = False,
@@ -83,7 +83,7 @@ class RemovalCurve(ImageMetric):
         super().__init__(output, **options)
         self.removal = removal_of(removal)
         self.order = check_choice("order", order, tuple(_ORDERS))
-        self.patch_size = check_count("patch_size", patch_size)
+        self.patch_size = None if patch_size is None else check_count("patch_size", patch_size)
         self.steps = check_count("steps", steps)
         self.normalised = normalised
         self.random_orders = check_count("random_orders", random_orders)
@@ -99,7 +99,7 @@ class RemovalCurve(ImageMetric):
 
     def score(self, model: Any, x: Array, y: int, a: Array) -> float:
         """Area of one map."""
-        units = patch_units(x.shape[1:], self.patch_size)
+        units = self.units(model, x, self.removal, self.patch_size)
         scores = np.bincount(units.ravel(), a.sum(axis=0).ravel())
         if self.steps > len(scores):
             raise ValueError(f"steps must be at most {len(scores)}, the number of patches, not {self.steps}")

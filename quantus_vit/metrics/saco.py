@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .base import ImageMetric, check_count
-from .patches import patch_order, patch_units
+from .patches import patch_order
 from .removal import removal_of
 
 __all__ = ["SaCo", "saco"]
@@ -70,8 +70,6 @@ class SaCo(ImageMetric):
         ``"tokens"`` groups are of patches, which the model never sees.
     output : {"probability", "logit"}
         What drops.
-    patch_size : int
-        Side of a patch in pixels, for ``removal="tokens"``: that of the model.
     **options
         Those of every metric of Quantus, such as ``abs``.
 
@@ -87,7 +85,6 @@ class SaCo(ImageMetric):
         groups: int = 10,
         removal: str | float = "mean",
         output: str = "probability",
-        patch_size: int = 16,
         **options: Any,
     ) -> None:
         super().__init__(output, **options)
@@ -95,12 +92,10 @@ class SaCo(ImageMetric):
             raise ValueError(f"groups must be 2 or more, not {groups!r}")
         self.groups = int(groups)
         self.removal = removal_of(removal)
-        self.patch_size = check_count("patch_size", patch_size)
 
     def score(self, model: Any, x: Array, y: int, a: Array) -> float:
         """Coefficient of one map; nan where the map is constant."""
-        size = 1 if self.removal.replace is not None else self.patch_size
-        units = patch_units(x.shape[1:], size)
+        units = self.units(model, x, self.removal, None if self.removal.replace is None else 1)
         salience = np.bincount(units.ravel(), a.sum(axis=0).ravel())
         if self.groups > len(salience):
             raise ValueError(
