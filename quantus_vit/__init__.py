@@ -15,7 +15,7 @@ from .errors import UnsupportedOperationError
 from .import_hook import AfterImport as _AfterImport
 
 if TYPE_CHECKING:
-    from . import data
+    from . import data, metrics
     from .attribution import AttentionRollout, AttnLRP, GenericAttention, TokenOcclusion, TokenShapley, TransformerLRP
     from .lime import LimeCXR
     from .models import Classifier, load_model
@@ -41,6 +41,7 @@ __all__ = [
     "data",
     "gradients_enabled",
     "load_model",
+    "metrics",
     "register",
     "register_method",
     "unregister",
@@ -68,6 +69,7 @@ _MODULES = {
     "unregister": ".quantus_plugin",
     "unregister_method": ".quantus_plugin",
     "data": ".data",
+    "metrics": ".metrics",
 }
 
 

@@ -114,9 +114,9 @@ _NEIGHBOURS = [
 
 def _impute(image: Array, mask: Array) -> Array:
     if mask.all():
-        return _mean(image, mask[None])[0]
+        return np.asarray(_mean(image, mask[None])[0])
     if not mask.any():
-        return image.copy()
+        return np.array(image)
     height, width = mask.shape
     number = np.full(mask.shape, -1)
     number[mask] = np.arange(mask.sum())
