@@ -26,6 +26,15 @@ class Flat(Rule[AffineOperation]):
         return (message.sum(-1, keepdim=True).expand(x.shape) / x.shape[-1],)
 
 
+class Even(Rule[AffineOperation]):
+    """The flat rule of the documentation, for linear layers and convolutions."""
+
+    def propagate(self, operation: AffineOperation, message: Tensor) -> Messages:
+        ones = torch.ones_like(operation.weight)
+        count = operation.apply_weight(torch.ones_like(operation.x), ones)
+        return (operation.vjp(message / count, ones),)
+
+
 @pytest.fixture
 def vit() -> nn.Module:
     torch.manual_seed(0)
@@ -70,6 +79,16 @@ def test_a_rule_that_fails_is_named_with_its_place(vit: nn.Module) -> None:
     traced = trace(vit, X, TraceOptions(transformer_lrp().where("patch_embed*", convolution=Flat())))
     with pytest.raises(RuntimeError, match=r"Flat.* for 'convolution' in module 'patch_embed.proj'.*\(2, 3, 16, 16\)"):
         traced.relevance(torch.ones(2, 4))
+
+
+def test_the_flat_rule_shares_alike() -> None:
+    """Each output's relevance in equal parts over its window: against counting."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 1, 2, 2), nn.Flatten(), nn.Linear(4, 2)).double()
+    rules = transformer_lrp().using(linear=Even(), convolution=Even())
+    traced = trace(model, torch.randn(1, 1, 4, 4, dtype=torch.float64), TraceOptions(rules))
+    (relevance,) = traced.relevance(torch.tensor([[16.0, 0.0]]))
+    torch.testing.assert_close(relevance, torch.ones(1, 1, 4, 4, dtype=torch.float64))
 
 
 class TooFew(Rule[UnaryOperation]):
