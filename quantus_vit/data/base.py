@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .images import read_grey
+from .images import check_pixel_range, read_grey
 from .preprocessing import Preprocessing
 
 __all__ = [
@@ -126,7 +126,7 @@ class XrayDataset:
     Raises
     ------
     ValueError
-        Names, labels, task or identities do not fit together.
+        Names, labels, task or identities do not fit together, or ``pixel_range`` is no pair of numbers.
     """
 
     def __init__(
@@ -144,6 +144,7 @@ class XrayDataset:
         self.split = split
         self.records = records
         self.pixel_range = pixel_range
+        check_pixel_range(pixel_range)
         _check_names(name, self.class_names, task)
         _check_records(name, self.class_names, task, records)
 

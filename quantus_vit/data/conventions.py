@@ -68,12 +68,12 @@ def check_split(split: str) -> str:
     raise ValueError(f"split must be one of {', '.join(map(repr, SPLITS))}, got {split!r}")
 
 
-def normalize_image(gray: torch.Tensor) -> torch.Tensor:
+def normalize_image(grey: torch.Tensor) -> torch.Tensor:
     """Turn grey values into the input of an ImageNet-pretrained model.
 
     Parameters
     ----------
-    gray
+    grey
         float ``(S, S)`` or ``(1, S, S)`` with values in [0, 1].
 
     Returns
@@ -83,4 +83,4 @@ def normalize_image(gray: torch.Tensor) -> torch.Tensor:
     """
     mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD).view(3, 1, 1)
-    return (gray.to(torch.float32).reshape(1, *gray.shape[-2:]) - mean) / std
+    return (grey.to(torch.float32).reshape(1, *grey.shape[-2:]) - mean) / std

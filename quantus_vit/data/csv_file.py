@@ -14,7 +14,7 @@ from .datasets import DatasetSpec
 from .lists import Rows, number, read_rows
 from .masks import Boxes, ImageMask
 from .places import identity_below, printable
-from .splits import Fractions, check_patients, select_split, split_named
+from .splits import Fractions, check_patients, refuse_fractions, select_split, split_named
 
 __all__ = ["CSV", "open_csv"]
 
@@ -69,6 +69,8 @@ def open_csv(
     table = read_rows(path, ["path"])
     name = repr(table.path)
     columns = _Columns.of(table, findings)
+    if columns.part is not None:
+        refuse_fractions(name, fractions)
     base = os.fspath(root) if root is not None else os.path.dirname(os.path.abspath(table.path))
     listed: dict[str, list[Record]] = {}
     for line, cells in table.rows:

@@ -5,6 +5,7 @@ Knows what a data set is; no particular one. The package's own kinds are entered
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ def find_dataset(text: str) -> tuple[DatasetSpec, str]:
             raise ValueError(f"{text!r} lacks its place; it is typed {spec.usage}")
         if colon and not takes_place:
             raise ValueError(f"{spec.name!r} takes nothing after a colon, got {text!r}")
-        return spec, place
+        return spec, os.path.expanduser(place)  # a shell leaves "csv:~/films.csv" as it is
+    text = os.path.expanduser(text)
     if Path(text).is_dir():
         return DATASETS["covid_qu_ex"], text
     if names_callable(text):

@@ -12,7 +12,7 @@ from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .masks import ImageMask
 from .places import identity_below, printable
-from .splits import Fractions, check_patients, select_split, split_named
+from .splits import Fractions, check_patients, refuse_fractions, select_split, split_named
 
 __all__ = ["FOLDER", "open_folder"]
 
@@ -53,12 +53,15 @@ def open_folder(
     FileNotFoundError
         The folder is missing, lacks the split, or holds no images.
     ValueError
-        A patient is in two splits; ``patient`` is no such expression, or does not match an image.
+        A patient is in two splits; ``patient`` is no such expression, or does not match an image; ``fractions`` of a
+        folder with splits.
     """
     base, split = Path(root), check_split(split)
     if not base.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(root)!r}")
     parts = {found: folder for folder in _folders(base) if (found := split_named(folder.name))}
+    if parts:
+        refuse_fractions(repr(os.fspath(root)), fractions)
     pattern = _patient_pattern(patient)
     listed = {part: _list_records(base, folder, pattern) for part, folder in (parts or {"": base}).items()}
     if parts and split not in parts:

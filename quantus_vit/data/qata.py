@@ -12,7 +12,7 @@ from .images import IMAGE_SUFFIXES
 from .lists import index_files
 from .masks import ImageMask
 from .places import identity_below
-from .splits import Fractions, select_split
+from .splits import Fractions, refuse_fractions, select_split
 
 __all__ = ["QATA", "open_qata"]
 
@@ -52,6 +52,8 @@ def open_qata(
     ------
     FileNotFoundError
         The folder has another layout, or not the split.
+    ValueError
+        ``fractions`` of a folder with splits, or none for another split of one without.
 
     References
     ----------
@@ -60,6 +62,8 @@ def open_qata(
     """
     base, split = Path(root), check_split(split)
     parted = any((base / name).is_dir() for name in _PARTS.values())
+    if parted:
+        refuse_fractions("QaTa-COV19", fractions)
     folder = base / _PARTS.get(split, split) if parted else base
     images = index_files([folder / _IMAGES], IMAGE_SUFFIXES)
     if not images:

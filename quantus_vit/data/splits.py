@@ -13,7 +13,7 @@ from .base import Record
 from .conventions import SPLITS, check_split
 from .places import printable
 
-__all__ = ["Fractions", "check_patients", "part_by_patient", "select_split", "split_named"]
+__all__ = ["Fractions", "check_patients", "part_by_patient", "refuse_fractions", "select_split", "split_named"]
 
 Fractions = tuple[float, float, float]
 
@@ -91,6 +91,18 @@ def select_split(name: str, records: Sequence[Record], split: str, fractions: Fr
             f"fractions={fractions!r} leave no image of {name} to {wanted!r}; it has {len(records)} images"
         )
     return chosen
+
+
+def refuse_fractions(name: str, fractions: Fractions | None) -> None:
+    """Refuse to part data anew that have splits of their own.
+
+    Raises
+    ------
+    ValueError
+        ``fractions`` are given.
+    """
+    if fractions is not None:
+        raise ValueError(f"{name} has splits of its own; leave out fractions={fractions!r}")
 
 
 def part_by_patient(records: Sequence[Record], fractions: Fractions) -> dict[str, list[Record]]:

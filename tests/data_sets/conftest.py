@@ -42,16 +42,12 @@ def save_dicom(path: Path, values: np.ndarray, photometric: str = "MONOCHROME2",
     if isinstance(elements.get("PixelData"), bytes) or values.dtype.itemsize == 1:
         file["PixelData"].VR = "OB"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if hasattr(pydicom, "dcmwrite"):
-        file.save_as(path, **_exact(pydicom))
+    if int(pydicom.__version__.split(".")[0]) >= 3:
+        file.save_as(path, enforce_file_format=True)
+    else:
+        file.is_little_endian, file.is_implicit_VR = True, False
+        file.save_as(path, write_like_original=False)
     return path
-
-
-def _exact(pydicom) -> dict[str, bool]:
-    """The argument for a conforming file was renamed in pydicom 3."""
-    return (
-        {"enforce_file_format": True} if int(pydicom.__version__.split(".")[0]) >= 3 else {"write_like_original": False}
-    )
 
 
 @pytest.fixture

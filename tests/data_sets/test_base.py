@@ -185,6 +185,18 @@ def test_wrong_specs_list_what_there_is(text, error, message):
         find_dataset(text)
 
 
+def test_a_place_may_start_from_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    covid_tree(tmp_path / "data")
+    assert find_dataset("csv:~/films.csv")[1] == str(tmp_path / "films.csv")
+    assert len(open_data("~/data")) == len(open_data("covid_qu_ex:~/data")) == 2
+
+
+def test_pixel_range_is_checked_when_the_data_are_opened(tmp_path):
+    with pytest.raises(ValueError, match=r"pixel_range must be .*, got \(3, 3\)"):
+        open_data(str(covid_tree(tmp_path)), pixel_range=(3, 3))
+
+
 def test_unknown_option_lists_those_of_the_kind():
     with pytest.raises(ValueError, match=r"'phantom' have no option 'size'; their options: count, seed, image_size"):
         open_data("phantom", size=3)

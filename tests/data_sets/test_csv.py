@@ -84,6 +84,11 @@ def test_splits(table):
         open_data(table("path,label,split\nfilms/a.png,x,train\n"), split="Val")
 
 
+def test_fractions_do_not_part_what_is_parted(table):
+    with pytest.raises(ValueError, match="has splits of its own"):
+        open_data(table("path,label,split\nfilms/a.png,x,test\n"), fractions=(1, 0, 0))
+
+
 def test_patients_stay_in_one_split(table):
     with pytest.raises(ValueError, match=r"the patient 'p7' is in 'Train' and in 'Test'"):
         open_data(table("path,label,split,patient\nfilms/a.png,x,train,p7\nfilms/b.png,x,test,p7\n"))

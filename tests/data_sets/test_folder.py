@@ -68,6 +68,11 @@ def test_impossible_fractions(tmp_path, write_image, fractions):
         open_data(f"folder:{tmp_path}", fractions=fractions)
 
 
+def test_fractions_do_not_part_what_is_parted(root):
+    with pytest.raises(ValueError, match=r"has splits of its own; leave out fractions=\(1, 0, 0\)"):
+        open_data(f"folder:{root}", fractions=(1, 0, 0))
+
+
 def test_a_patient_in_two_splits_is_refused(root, write_image):
     assert open_data(f"folder:{root}", patient=r"/(p\d[a-zA-Z]+)_").records[0].patient == "p1test"
     with pytest.raises(ValueError, match=r"the patient 'p1' \(and 1 more patients\) is in '\w+' and in '\w+'"):
