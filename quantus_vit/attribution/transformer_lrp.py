@@ -161,8 +161,9 @@ class TransformerLRP(PropagationMethod):
     tokens these are is taken from the graph: the rows of the last attention map whose gradient is not 0
     (:func:`~quantus_vit.attribution.rollout.readout`).
 
-    The method divides relevance by sums of parts of either sign, so single patches of its maps can hang on the last
-    digits of float32; float64 models and images give them exactly (``benchmarks/README.md``, "Precision").
+    The method divides relevance by sums of parts of either sign, so size and pattern of its maps can hang on the last
+    digits of float32, and on noise far below what is seen; ``stabilizer`` mends it, and float64 models and images give
+    the authors' maps exactly (``benchmarks/README.md``, "Precision").
 
     Parameters
     ----------
@@ -177,11 +178,15 @@ class TransformerLRP(PropagationMethod):
         First attention layer of the rollout (``transformer_attribution`` and ``rollout``).
     interpolate : {"bilinear", "bicubic", "nearest", None}
         How patch relevance becomes an image; None gives the token grid. ``"full"`` needs none.
+    stabilizer : float
+        0 is the authors' method. A small number, such as 0.01, makes maps that noise and rounding do not move: the
+        quotients R / z at residual sums, scores and attention times values become R z / (z^2 + (stabilizer rms(z))^2),
+        rms over each sample's operation (``docs/methods.md``).
 
     Raises
     ------
     ValueError
-        Unknown variant or interpolation, or a negative ``start_layer``.
+        Unknown variant or interpolation, or a negative ``start_layer`` or ``stabilizer``.
 
     Examples
     --------
@@ -194,6 +199,7 @@ class TransformerLRP(PropagationMethod):
         variant: str = "transformer_attribution",
         start_layer: int = 0,
         interpolate: str | None = "bilinear",
+        stabilizer: float = 0.0,
     ) -> None:
         super().__init__(model)
         if variant not in VARIANTS:
@@ -201,6 +207,7 @@ class TransformerLRP(PropagationMethod):
         check_start_layer(start_layer)
         check_interpolation(interpolate)
         self.variant = variant
+        self.composite = transformer_lrp(stabilizer)
         self._recipe = VARIANTS[variant]
         self._first_layer = start_layer if self._recipe.first_layer is None else self._recipe.first_layer
         self.start_layer = start_layer
@@ -211,7 +218,7 @@ class TransformerLRP(PropagationMethod):
         if recipe.start == "last attention":
             return weights_with_readout(self.model, inputs, None, forward_args)[0]
         options = TraceOptions(
-            transformer_lrp(),
+            self.composite,
             recipe.start,
             first,
             forward_args,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -117,23 +118,37 @@ def check_rule(rule: Any, kind: str, message_kind: MessageKind) -> None:
         )
 
 
-def transformer_lrp() -> Composite:
-    """The z+ rules of TransformerLRP (Chefer, Gur and Wolf, CVPR 2021), as their code computes them."""
+def transformer_lrp(stabilizer: float = 0.0) -> Composite:
+    """The z+ rules of TransformerLRP (Chefer, Gur and Wolf, CVPR 2021), as their code computes them.
+
+    Parameters
+    ----------
+    stabilizer : float
+        0: as their code. Above 0: the quotients whose denominators have parts of either sign (residual sums, attention
+        scores, attention times values, pooling) are damped by so much of the denominator's root mean square.
+
+    Raises
+    ------
+    ValueError
+        The stabilizer is negative or not finite.
+    """
+    if not 0 <= stabilizer < math.inf:
+        raise ValueError(f"stabilizer must be 0 or a positive number, not {stabilizer!r}")
     return Composite(
         "relevance",
         {
             "linear": ZPlus(),
             "projection": ZPlus(),
             "convolution": ZBox(),
-            "matmul": Uniform(1e-9),
-            "attention": Uniform(1e-9),
+            "matmul": Uniform(1e-9, stabilizer),
+            "attention": Uniform(1e-9, stabilizer),
             "softmax": Pass(),
             "normalisation": PassAfterClone(),
             "activation": Pass(),
-            "add": NormalizedAdd(),
+            "add": NormalizedAdd(damping=stabilizer),
             "scale": Pass(),
             "gate": Uniform(1e-9),
-            "pooling": GradientTimesInput(),
+            "pooling": GradientTimesInput(stabilizer),
         },
     )
 

@@ -32,7 +32,7 @@ from .interfaces import (
     SumOperation,
     UnaryOperation,
 )
-from .numerics import HALF, MessageKind, Messages, divide, reduce_to
+from .numerics import HALF, MessageKind, Messages, damped_ratio, divide, reduce_to
 
 __all__ = [
     "DetachedNorm",
@@ -150,10 +150,12 @@ def through_copy(relevance: Tensor, operation: RuledOperation, index: int, stabi
 class GradientTimesInput(Rule[RuledOperation]):
     """R_in = x * J^T (R_out / out), J the Jacobian: gradient times input. Exact where the operation is linear.
 
-    For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13).
+    For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13). With
+    ``damping`` the quotient of relevances is :func:`~.numerics.damped_ratio`; multipliers have none.
     """
 
     message_kinds = BOTH
+    damping: float = 0.0
 
     def reads(self, message_kind: MessageKind) -> Reads:
         return Reads.GRADIENT | (Reads.INPUTS | Reads.OUTPUT if message_kind == "relevance" else Reads.NOTHING)
@@ -161,7 +163,7 @@ class GradientTimesInput(Rule[RuledOperation]):
     def propagate(self, operation: RuledOperation, message: Tensor) -> Messages:
         if not operation.carries_relevance:
             return tuple(operation.gradient(message))
-        pulled = operation.gradient(divide(message, operation.output))
+        pulled = operation.gradient(_quotient(message, operation.output, 0.0, self.damping))
         return tuple(None if m is None else m * x for m, x in zip(pulled, operation.inputs, strict=True))
 
 
@@ -291,18 +293,23 @@ def _per_image(x: Tensor, reduction: str) -> Tensor:
 class Uniform(Rule[ProductOperation]):
     """A product's relevance in equal halves: R_a = a * (S b^T) / 2, R_b = b * (a^T S) / 2 with S = R / (a b).
 
-    (Chefer et al. 2021, sec. 3.2; Achtibat et al. 2024, eq. 14-15.) For elementwise products that is R / 2 each.
+    (Chefer et al. 2021, sec. 3.2; Achtibat et al. 2024, eq. 14-15.) For elementwise products that is R / 2 each. With
+    ``damping`` S is :func:`~.numerics.damped_ratio` of R and a b; for multipliers R / (a b) is what they are.
     """
 
     message_kinds = BOTH
     stabilizer: float = 0.0
+    damping: float = 0.0
 
     def reads(self, message_kind: MessageKind) -> Reads:
         return Reads.INPUTS | Reads.OUTPUT if message_kind == "relevance" else Reads.INPUTS
 
     def propagate(self, operation: ProductOperation, message: Tensor) -> Messages:
         relevance = operation.carries_relevance
-        share = divide(message, operation.output, self.stabilizer).mul_(0.5) if relevance else message * 0.5
+        if relevance:
+            share = _quotient(message, operation.output, self.stabilizer, self.damping).mul_(0.5)
+        else:
+            share = message * 0.5
         pulled = operation.gradient(share)
         return tuple(None if m is None else operation.to_input_message(i, m) for i, m in enumerate(pulled))
 
@@ -343,14 +350,17 @@ class NormalizedAdd(Rule[SumOperation]):
     """Sums in Chefer's normalised form: R_a = a * S, R_b = b * S with S = R / (a + b), then both rescaled.
 
     The rescaling gives branch a the part |sum R_a| / (|sum R_a| + |sum R_b|) of the sample's relevance, so that huge
-    parts of opposite sign cannot grow without bound (Chefer et al. 2021, eq. 9). Sums run over each sample alone.
+    parts of opposite sign cannot grow without bound (Chefer et al. 2021, eq. 9). Sums run over each sample alone. With
+    ``damping`` S is :func:`~.numerics.damped_ratio` of R and a + b; the rescaling keeps the sample's relevance all the
+    same.
     """
 
     stabilizer: float = 1e-9
+    damping: float = 0.0
 
     def propagate(self, operation: SumOperation, message: Tensor) -> Messages:
         a, b = operation.inputs
-        share = divide(message, operation.output, self.stabilizer)
+        share = _quotient(message, operation.output, self.stabilizer, self.damping)
         parts = [share * a, share.mul_(b)]
         sums = [_sample_sum(part) for part in parts]
         total = sums[0].abs() + sums[1].abs() + self.stabilizer
@@ -363,6 +373,10 @@ class NormalizedAdd(Rule[SumOperation]):
                 relevance = through_copy(relevance, operation, i, self.stabilizer)
             messages.append(relevance)
         return tuple(messages)
+
+
+def _quotient(relevance: Tensor, output: Tensor, stabilizer: float, damping: float) -> Tensor:
+    return damped_ratio(relevance, output, damping) if damping else divide(relevance, output, stabilizer)
 
 
 def _sample_sum(relevance: Tensor) -> Tensor:
