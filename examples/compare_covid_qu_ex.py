@@ -40,7 +40,7 @@ y = labels[np.concatenate(chosen)]
 
 # Pearson correlation of the relevance of a step's values with the drop of the logit when they become ImageNet's mean.
 metric = quantus.FaithfulnessEstimate(
-    features_in_step=default_features_in_step(config.image_size),  # 3584 at 224 pixels; must divide the pixels
+    features_in_step=default_features_in_step(config.preprocessing.size),  # 3584 at 224 pixels; must divide the pixels
     perturb_baseline=0.0,
     abs=False,
     normalise=True,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -17,133 +18,245 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..comparison.pipeline import Outcome
     from ..comparison.protocol import Protocol
+    from ..data import XrayDataset
+    from ..models import Classifier
 
 __all__ = ["add_arguments", "run"]
 
 PHANTOM = "phantom"
-PHANTOM_SAMPLES, PHANTOM_LIME_SAMPLES = 30, 500
-PAPER_SAMPLES, PAPER_LIME_SAMPLES = 87, 1000
+DEFAULT_PROTOCOL = "quick"
 _PHANTOM_COUNT = 3000
 _DESCRIPTION = """\
 Explain a class-balanced sample of X-rays with several methods through quantus.explain, score the maps with Quantus'
 metrics, and write the paper's table and figures, paired tests and a report into a folder. Scores are written as they
 come: after an interrupt, the same command goes on from there.
 
-Without --data and --checkpoint it runs on synthetic phantoms with the small ViT that the package ships."""
-
-
-class _Words(list[str]):
-    """Default of an option that takes several words, shown in the help as one would type it."""
-
-    def __str__(self) -> str:
-        return " ".join(self)
+Without --data and --model it runs on synthetic phantoms with the small ViT that the package ships."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
     parser.description = _DESCRIPTION
-    data = parser.add_argument_group("data and model")
-    data.add_argument("--data", default=PHANTOM, metavar="DIR|phantom", help="folder of COVID-QU-Ex, or phantom")
-    data.add_argument("--split", default="Test", help="Train, Val or Test")
-    data.add_argument("--part", default="lung", choices=("lung", "infection"), help="part of COVID-QU-Ex")
-    data.add_argument("--checkpoint", metavar="FILE", help="model.safetensors of 'quantus-vit train'")
-    data.add_argument(
-        "--samples", type=int, metavar="N",
-        help=f"images, balanced over the classes (default: {PAPER_SAMPLES}; {PHANTOM_SAMPLES} phantoms)",
-    )  # fmt: skip
-    data.add_argument("--seed", type=int, default=0, help="picks the images")
-    data.add_argument("--target", default="label", choices=("label", "predicted"), help="explained class")
+    _add_data(parser.add_argument_group("data and model"))
+    _add_protocol(
+        parser.add_argument_group("protocol", "Settings that are given replace the protocol's and are marked as such.")
+    )
+    _add_running(parser.add_argument_group("running"))
 
-    method = parser.add_argument_group("methods")
-    method.add_argument(
-        "--methods", nargs="+", metavar="NAME", default=_Words(["TransformerLRP", "LimeCXR", "Random"]),
-        help="any of quantus_vit.available_methods(), Random, or Quantus' own such as InputXGradient",
-    )  # fmt: skip
-    method.add_argument(
-        "--lime-samples", type=int, metavar="N",
-        help=f"perturbed images of LimeCXR (default: {PAPER_LIME_SAMPLES}; {PHANTOM_LIME_SAMPLES} on phantoms)",
-    )  # fmt: skip
-    method.add_argument("--lime-seed", type=int, default=0, help="draws the perturbed images")
-    method.add_argument(
-        "--precision", default="float32", choices=("float32", "bfloat16"),
-        help="of LimeCXR's forward passes alone",
-    )  # fmt: skip
 
-    metric = parser.add_argument_group("metrics")
-    metric.add_argument(
-        "--metrics", nargs="+", metavar="NAME", default=_Words(["FaithfulnessEstimate"]),
-        help="FaithfulnessEstimate, PixelFlipping, RelevanceMassAccuracy, RelevanceRankAccuracy, "
-        "PointingGame, Sparseness, MaxSensitivity",
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--data", default=PHANTOM, metavar="SPEC",
+        help="phantom, a folder of COVID-QU-Ex, folder:DIR, csv:FILE, or another kind of data",
     )  # fmt: skip
-    metric.add_argument(
-        "--baselines", nargs="+", metavar="VALUE", default=_Words(["0.0"]),
+    group.add_argument("--split", default="Test", help="Train, Val or Test")
+    group.add_argument(
+        "--subset", "--part", metavar="NAME", help="subset of the data, such as COVID-QU-Ex' lung or infection"
+    )
+    group.add_argument(
+        "--model", "--checkpoint", metavar="SPEC",
+        help="model.safetensors of 'quantus-vit train', or another source of models such as timm:NAME",
+    )  # fmt: skip
+    group.add_argument(
+        "--classes", nargs="+", metavar="MODEL=DATA", help="classes of the model and of the data with different names"
+    )
+    group.add_argument("--findings", nargs="+", metavar="NAME", help="classes of the data to compare (default: all)")
+
+
+def _add_protocol(group: argparse._ArgumentGroup) -> None:
+    from ..comparison.methods import METHODS
+    from ..comparison.metrics import METRICS
+    from ..comparison.protocols import PROTOCOLS
+
+    protocols = "; ".join(f"{spec.name}: {spec.summary}" for spec in PROTOCOLS)
+    group.add_argument("--protocol", default=DEFAULT_PROTOCOL, metavar="NAME", help=protocols)
+    group.add_argument(
+        "--methods", nargs="+", metavar="NAME",
+        help=f"{', '.join(METHODS.names())}, or another of quantus_vit.available_methods(); options in brackets, such "
+        "as 'LimeCXR[replacement=mean]'",
+    )  # fmt: skip
+    group.add_argument(
+        "--metrics", nargs="+", metavar="NAME",
+        help=f"{', '.join(METRICS.names())}; options in brackets; those that compare with masks give a row for each "
+        "finding or organ that has masks",
+    )  # fmt: skip
+    group.add_argument("--samples", type=int, metavar="N", help="cases, balanced over the classes")
+    group.add_argument("--seed", type=int, dest="sample_seed", metavar="N", help="sampling seed")
+    group.add_argument("--target", metavar="label|predicted", help="explained class: the true or the predicted one")
+    group.add_argument("--lime-samples", type=int, metavar="N", help="perturbed images of LimeCXR")
+    group.add_argument("--lime-seed", type=int, metavar="N", help="seed of the perturbed images")
+    group.add_argument(
+        "--lime-replacement", metavar="VALUE",
+        help="what LimeCXR replaces superpixels by: baseline (what the metrics replace values by), mean, blur, inpaint "
+        "or a number",
+    )  # fmt: skip
+    group.add_argument("--precision", metavar="float32|bfloat16", help="of LimeCXR's forward passes alone")
+    group.add_argument(
+        "--baselines", nargs="+", metavar="VALUE",
         help="what removed values become, in normalised units, or black, white, mean; several give a row each. 0.0 is "
-        "ImageNet's mean; 'black' the image's minimum. The choice can change the ranking",
+        "the mean of the model's preprocessing; 'black' the image's minimum. The choice can change the ranking",
     )  # fmt: skip
-    metric.add_argument(
+    group.add_argument(
         "--features-in-step", type=int, metavar="N", help="must divide the pixels (default: about 1/14 of them)"
     )
-    metric.add_argument("--softmax", action="store_true", help="score probabilities; default: logits")
-    metric.add_argument("--no-normalise", action="store_true", help="do not divide a map by its largest value")
-    metric.add_argument("--abs", action="store_true", help="score absolute relevance")
-    metric.add_argument(
-        "--tie-breaks", type=int, default=3, metavar="K",
-        help="orders of equal values that a score is averaged over, where they decide it",
-    )  # fmt: skip
-    metric.add_argument("--tie-seed", type=int, default=0, help="draws those orders")
+    flag = argparse.BooleanOptionalAction
+    group.add_argument("--softmax", action=flag, help="score probabilities instead of logits")
+    group.add_argument("--normalise", action=flag, help="divide a map by its largest value")
+    group.add_argument("--abs", action=flag, help="score absolute relevance")
+    group.add_argument("--tie-breaks", type=int, metavar="K", help="random tie-breaking orders averaged per score")
+    group.add_argument("--tie-seed", type=int, metavar="N", help="tie-breaking seed")
 
-    output = parser.add_argument_group("running")
-    output.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder")
-    output.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
-    output.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch (default: torch's own)")
-    output.add_argument(
-        "--report-only", action="store_true",
-        help="score nothing more; tables, figures and report of the scores that are in the folder",
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch (default: torch's own)")
+    group.add_argument(
+        "--retry-failed", action=argparse.BooleanOptionalAction, default=True,
+        help="try images again that failed in an earlier run",
     )  # fmt: skip
-    output.add_argument("--quiet", action="store_true", help="no progress bar")
+    group.add_argument(
+        "--report-only", action="store_true", help="rebuild tables, figures and report from existing scores"
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``compare``; returns the exit code: 0, or 130 after an interrupt.
+    """Run ``compare``.
+
+    Returns
+    -------
+    int
+        0; 130 after an interrupt; 2 where no image could be read, or the machine failed on some.
 
     Raises
     ------
-    ValueError, FileNotFoundError, ImportError
+    ValueError, TypeError, OSError, ImportError
         For what the user can put right; the message says how.
     """
-    import torch
-
-    from ..assets import phantom_checkpoint_path
     from ..comparison.pipeline import compare
-    from ..comparison.protocol import file_digest
-    from ..comparison.resources import choose_device, load_model, open_data
+    from .device import choose_device, set_threads
 
-    if args.threads is not None:
-        if args.threads < 1:
-            raise ValueError(f"--threads must be at least 1, got {args.threads}")
-        torch.set_num_threads(args.threads)
-    if args.checkpoint is None and args.data != PHANTOM:
+    if not args.out.strip():
+        raise ValueError("--out is empty; name a folder for the results")
+    settings = _settings(args)
+    set_threads(args.threads)
+    if args.model is None and args.data != PHANTOM:
         raise ValueError(
-            f"--data {args.data} needs --checkpoint FILE, a model that was trained on such images "
-            f"(quantus-vit train --data {args.data} --out DIR writes DIR/model.safetensors)"
+            f"--data {args.data} needs --model SPEC, a model that was trained on such images (quantus-vit train "
+            f"--data {args.data} --out DIR writes DIR/model.safetensors)"
         )
     device = choose_device(args.device)
-    shipped = args.checkpoint is None
-    checkpoint = phantom_checkpoint_path() if shipped else Path(args.checkpoint)
-    digest = file_digest(checkpoint)
-    model, config = load_model(checkpoint, device)
-    protocol = _protocol(args, str(checkpoint), digest, config.image_size)
-    dataset = open_data(args.data, protocol.split, protocol.part, config, _PHANTOM_COUNT)
+    classifier = _load(args, device)
+    dataset = _open(args, classifier)
+    protocol = _protocol(args, settings, classifier, dataset)
     if args.data == PHANTOM:
-        print(_phantom_notice(protocol, shipped))
+        print(_phantom_notice(protocol, shipped=args.model is None))
     started = time.monotonic()
     command = " ".join(sys.argv) if sys.argv else ""
     with _sigterm_as_interrupt():
         outcome = compare(
-            Path(args.out), protocol, model, dataset, config.class_names, device, args.quiet, command, args.report_only
+            Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
+            args.retry_failed,
+        )  # fmt: skip
+    print(describe(outcome, time.monotonic() - started))
+    return _exit_code(outcome, args.report_only)
+
+
+def _exit_code(outcome: Outcome, report_only: bool) -> int:
+    if outcome.interrupted:
+        return 130
+    if not outcome.read:
+        raise ValueError(f"none of the {outcome.cases} images could be read; {outcome.folder / 'errors.csv'} says why")
+    if not outcome.complete and not report_only:
+        raise ValueError(
+            f"some cases have no score since the machine failed on them, {outcome.folder / 'errors.csv'} says how; the "
+            "tables are of the others, and the same command tries them again"
         )
-    print(describe(outcome, config.class_names, time.monotonic() - started))
-    return 0 if outcome.complete or args.report_only else 130
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Settings by the protocol and the options that replace some of them."""
+    from ..comparison.calls import Call
+    from ..comparison.metrics import METRICS
+    from ..comparison.protocol import parse_baseline
+    from ..comparison.protocols import PROTOCOLS
+
+    names = (
+        "methods", "metrics", "samples", "sample_seed", "target", "lime_samples", "lime_seed", "precision",
+        "features_in_step", "softmax", "normalise", "abs", "tie_breaks", "tie_seed", "findings",
+    )  # fmt: skip
+    given = {name: getattr(args, name) for name in names}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    for name in ("methods", "metrics"):
+        if given[name] is not None:
+            given[name] = tuple(Call.parse(text).label for text in given[name])
+    if args.baselines is not None:
+        given["baselines"] = tuple(parse_baseline(text) for text in args.baselines)
+    if args.lime_replacement is not None:
+        given["lime_replacement"] = _number_or_name(args.lime_replacement)
+    settings = PROTOCOLS[args.protocol].with_overrides(given)
+    for text in settings.get("metrics", ()):
+        METRICS[Call.parse(text).name]  # a misspelt metric is told before a model is loaded
+    return settings
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(value):
+        raise ValueError(f"--lime-replacement must be a finite number or a name, got {text!r}")
+    return value
+
+
+def _load(args: argparse.Namespace, device: str) -> Classifier:
+    from ..assets import phantom_checkpoint_path
+    from ..models import load_model
+
+    return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
+
+
+def _open(args: argparse.Namespace, classifier: Classifier) -> XrayDataset:
+    from ..data import find_dataset, open_data
+
+    spec, _ = find_dataset(args.data)
+    options: dict[str, Any] = {} if args.subset is None else {"subset": args.subset}
+    if spec.name == PHANTOM:
+        options |= {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)}
+    return open_data(args.data, args.split, **options)
+
+
+def _protocol(
+    args: argparse.Namespace, settings: dict[str, Any], classifier: Classifier, dataset: XrayDataset
+) -> Protocol:
+    from ..comparison.cases import data_digest
+    from ..comparison.planning import model_digest
+    from ..comparison.protocol import Protocol, default_features_in_step
+
+    size = classifier.preprocessing.size
+    facts = {
+        "data": _absolute(args.data),
+        "data_digest": data_digest(dataset),
+        "split": dataset.split,
+        "subset": args.subset or "",
+        "model": classifier.source,
+        "model_digest": model_digest(classifier),
+        "classes": tuple(args.classes or ()),
+        "image_size": size,
+        "quantus": version("quantus"),
+    }
+    return Protocol(**{"features_in_step": default_features_in_step(size), **settings, **facts})
+
+
+def _absolute(spec: str) -> str:
+    """A SPEC whose place is a file or folder, by its absolute path, so that it can be found again from elsewhere."""
+    kind, colon, place = spec.partition(":")
+    if os.path.exists(spec):
+        return os.path.abspath(spec)
+    return f"{kind}:{os.path.abspath(place)}" if colon and place and os.path.exists(place) else spec
 
 
 @contextmanager
@@ -160,66 +273,29 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _protocol(args: argparse.Namespace, checkpoint: str, digest: str, image_size: int) -> Protocol:
-    from ..comparison.protocol import Protocol, default_features_in_step, parse_baseline
-
-    phantom = args.data == PHANTOM
-    default_samples = PHANTOM_SAMPLES if phantom else PAPER_SAMPLES
-    default_lime = PHANTOM_LIME_SAMPLES if phantom else PAPER_LIME_SAMPLES
-    return Protocol(
-        data=PHANTOM if phantom else str(Path(args.data).resolve()),
-        checkpoint=checkpoint,
-        checkpoint_digest=digest,
-        image_size=image_size,
-        features_in_step=_given(args.features_in_step, default_features_in_step(image_size)),
-        quantus=version("quantus"),
-        split=args.split,
-        part=args.part,
-        samples=_given(args.samples, default_samples),
-        sample_seed=args.seed,
-        target=args.target,
-        methods=tuple(args.methods),
-        metrics=tuple(args.metrics),
-        lime_samples=_given(args.lime_samples, default_lime),
-        lime_seed=args.lime_seed,
-        precision=args.precision,
-        baselines=tuple(parse_baseline(text) for text in args.baselines),
-        softmax=args.softmax,
-        normalise=not args.no_normalise,
-        abs=args.abs,
-        tie_breaks=args.tie_breaks,
-        tie_seed=args.tie_seed,
-    )
-
-
-def _given(value: int | None, default: int) -> int:
-    return default if value is None else value
-
-
 def _phantom_notice(protocol: Protocol, shipped: bool) -> str:
-    model = "the small ViT that the package ships" if shipped else protocol.checkpoint
-    text = f"Synthetic phantoms, explained by {model}: {protocol.samples} images"
-    if "LimeCXR" in protocol.methods:
-        text += f", {protocol.lime_samples} perturbed images for LimeCXR"
+    model = "the small ViT that the package ships" if shipped else protocol.model
     return (
-        f"{text} (the paper has {PAPER_SAMPLES} X-rays, lime's default is {PAPER_LIME_SAMPLES}; --samples and "
-        "--lime-samples change that)."
+        f"Synthetic phantoms, explained by {model}: {protocol.samples} images, protocol {protocol.protocol} (version "
+        f"{protocol.protocol_version}). --data and --model take your own, --protocol paper the settings of the paper."
     )
 
 
-def describe(outcome: Outcome, class_names: Sequence[str], seconds: float) -> str:
+def describe(outcome: Outcome, seconds: float) -> str:
     """Table 1 as text, with the sample and where the files are."""
-    rows = [[_cell(value) for value in dataclasses.astuple(row)] for row in outcome.table]
-    header = [field.name for field in dataclasses.fields(outcome.table[0])] if outcome.table else []
+    shown = ("method", "metric", "mean", "ci_low", "ci_high", "median", "n", "nan", "mask_kind")
+    header = [name for name in shown if name != "mask_kind" or any(row.mask_kind for row in outcome.table)]
+    rows = [[_cell(dataclasses.asdict(row)[name]) for name in header] for row in outcome.table]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    lines = ["", outcome.selection.describe(class_names)]
+    lines = ["", outcome.selection.describe()]
     for row in [header, *rows]:
         cells = (
             cell.ljust(width) if column < 2 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         lines.append("  ".join(cells).rstrip())
-    lines += ["", f"{outcome.folder / 'report.html'} ({seconds / 60:.1f} min)"]
+    page = outcome.folder / "report.html"
+    lines += ["", f"{page} ({seconds / 60:.1f} min)" if page.exists() else f"no scores yet in {outcome.folder}"]
     return "\n".join(lines)
 
 

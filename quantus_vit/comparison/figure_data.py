@@ -1,27 +1,22 @@
 """What the figures show of a run: samples of each class, and for one image of each class the maps for every class.
 
-Knows the model, the data and the map store; hands plain arrays to :mod:`.figures`.
+Takes predictions and maps from the run, and LIME's superpixels from its map; hands plain arrays to :mod:`.figures`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from ..data.conventions import IMAGENET_MEAN, IMAGENET_STD
-from .explanations import RANDOM, MapStore, explain_image, lime_precision, write_npz
+from ..data import Sample
+from .cases import Case
 from .figures import LimeRegions, MapRow
-from .protocol import Protocol
-from .runner import XrayDataset
-from .sampling import Selection
+from .runner import ComparisonRun
 
-__all__ = ["LIME", "figure4_method", "gather_map_rows", "gather_samples"]
+__all__ = ["figure4_method", "gather_map_rows", "gather_samples", "lime_regions", "shown_outputs"]
 
 Array = npt.NDArray[Any]
 
@@ -30,134 +25,115 @@ LIME_FEATURES = (3, 8)
 """How many superpixels the paper's figure 4 shows."""
 
 SAMPLES_A_CLASS = 5
+_MOST_CLASSES = 4
+_MOST_ROWS = 6
 
 
-def to_gray(image: torch.Tensor) -> Array:
-    """Grey values ``(H, W)`` in [0, 1] of a normalised image ``(3, H, W)``."""
-    gray = image[0].numpy() * IMAGENET_STD[0] + IMAGENET_MEAN[0]
-    return np.asarray(np.clip(gray, 0.0, 1.0))
+def figure4_method(run: ComparisonRun) -> str | None:
+    """Method whose maps figure 4 shows for each class: the first that is neither LIME nor a control."""
+    return next(
+        (call.label for call in run.plan.methods if call.spec.name != LIME and call.spec.role == "method"), None
+    )
 
 
-def figure4_method(methods: Sequence[str]) -> str | None:
-    """Method whose maps figure 4 shows for each class: the first that is neither LIME nor random."""
-    return next((method for method in methods if method not in (LIME, RANDOM)), None)
+def shown_outputs(run: ComparisonRun) -> list[int]:
+    """Outputs of the model that figure 4 has a column for: those of the compared classes, the first of many."""
+    outputs = dict.fromkeys(case.target for case in sorted(run.plan.cases, key=lambda case: case.target))
+    return list(outputs)[:_MOST_CLASSES]
 
 
-def gather_samples(dataset: XrayDataset, selection: Selection, class_names: Sequence[str]) -> dict[str, list[Array]]:
+def gather_samples(run: ComparisonRun, labels: Sequence[str]) -> dict[str, list[Array]]:
     """The first X-rays of each class in the sample, for figure 1; images that cannot be read are left out."""
     samples: dict[str, list[Array]] = {}
-    for label, name in enumerate(class_names):
-        members = [index for index in selection.indices if dataset.labels[index] == label]
-        grays = [to_gray(item["image"]) for _, item in _readable(dataset, members, SAMPLES_A_CLASS)]
-        if grays:
-            samples[name] = grays
+    for label in labels:
+        members = [case for case in run.plan.cases if case.label == label]
+        greys = [_grey(run, sample) for _, sample in _readable(run, members, SAMPLES_A_CLASS)]
+        if greys:
+            samples[label] = greys
     return samples
 
 
-def gather_map_rows(
-    dataset: XrayDataset,
-    selection: Selection,
-    model: torch.nn.Module,
-    protocol: Protocol,
-    folder: Path,
-    device: str,
-    class_names: Sequence[str],
-) -> list[MapRow]:
+def gather_map_rows(run: ComparisonRun, labels: Sequence[str], method: str) -> list[MapRow]:
     """One image of each class for figure 4: the sample's first that the model predicts right, else its first.
 
     Parameters
     ----------
-    dataset, selection, model, protocol, device, class_names
-        As in the run.
-    folder
-        Result folder; maps are read from and written to its ``maps``.
+    run : ComparisonRun
+    labels : sequence of str
+    method : str
+        See :func:`figure4_method`.
 
     Returns
     -------
     list of MapRow
-        In label order. LIME's regions are there where LimeCXR is one of the methods; all classes and numbers of
-        superpixels come from one neighbourhood.
+        In label order. LIME's regions are there where LimeCXR is one of the methods and has a map of the image.
     """
-    method = figure4_method(protocol.methods)
-    if method is None:
-        return []
-    store = MapStore(folder / "maps")
     rows = []
-    for label in range(len(class_names)):
-        chosen = _choose(dataset, selection, model, label, device)
-        if chosen is None:
-            continue
-        item, probabilities = chosen
-        target = label if protocol.target == "label" else int(np.argmax(probabilities))
-        maps = [
-            store.get_or_compute(
-                item["path"],
-                index,
-                method,
-                lambda item=item, index=index: explain_image(  # type: ignore[misc]
-                    model, item["image"], index, method, protocol, item["path"], device
-                ),
-            )[0]
-            for index in range(len(class_names))
-        ]
-        rows.append(
-            MapRow(
-                gray=to_gray(item["image"]),
-                label=label,
-                target=target,
-                probabilities=probabilities,
-                maps=maps,
-                lung_mask=item["lung_mask"][0].numpy() if item["has_lung_mask"] else None,
-                infection_mask=item["infection_mask"][0].numpy() if item["has_infection_mask"] else None,
-                lime=_lime_regions(item, target, model, protocol, folder, device) if LIME in protocol.methods else (),
+    outputs = shown_outputs(run)
+    predictions = {(row.path, row.label): row for row in run.predictions()}
+    for label in list(labels)[:_MOST_ROWS]:
+        members = [case for case in run.plan.cases if case.label == label and case.key in predictions]
+        members.sort(key=lambda case: not predictions[case.key].correct)
+        for case, sample in _readable(run, members, 1):
+            prediction = predictions[case.key]
+            probabilities = prediction.values()
+            target = case.target if run.plan.protocol.target == "label" else int(np.argmax(probabilities))
+            rows.append(
+                MapRow(
+                    grey=_grey(run, sample),
+                    label=label,
+                    target=run.plan.classifier.class_names[target],
+                    predicted=prediction.predicted,
+                    probabilities=[probabilities[output] for output in outputs],
+                    maps=[run.map_of(case, method, output)[0] for output in outputs],
+                    masks={name: mask[0].numpy() for name, mask in run.plan.masks_for(case, sample).items()},
+                    lime=_lime_rows(run, case, target),
+                )
             )
-        )
     return rows
 
 
-def _choose(
-    dataset: XrayDataset, selection: Selection, model: torch.nn.Module, label: int, device: str
-) -> tuple[Any, list[float]] | None:
-    first = None
-    members = [index for index in selection.indices if dataset.labels[index] == label]
-    for _, item in _readable(dataset, members, len(members)):
-        with torch.no_grad():
-            probabilities = model(item["image"][None].to(device)).softmax(dim=1)[0].cpu().tolist()
-        if int(np.argmax(probabilities)) == label:
-            return item, probabilities
-        first = first or (item, probabilities)
-    return first
+def _lime_rows(run: ComparisonRun, case: Case, target: int) -> list[LimeRegions]:
+    label = next((call.label for call in run.plan.methods if call.spec.name == LIME), None)
+    relevance = None if label is None else run.logs.maps.load(case.identity, target, label)
+    if relevance is None:
+        return []
+    return [LimeRegions(count, lime_regions(relevance[0], count)) for count in LIME_FEATURES]
 
 
-def _readable(dataset: XrayDataset, indices: Sequence[int], count: int) -> Any:
+def lime_regions(relevance: Array, count: int) -> Array:
+    """LIME's superpixels of the largest weights, read off its map, as lime's ``get_image_and_mask`` chooses them.
+
+    Parameters
+    ----------
+    relevance : numpy.ndarray
+        ``(H, W)``: every pixel has the weight of its superpixel.
+    count : int
+        How many superpixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        int ``(H, W)``: 1 inside those that speak for the class, -1 against it, 0 elsewhere. Superpixels of one and the
+        same weight count as one.
+    """
+    weights = np.unique(relevance[relevance != 0])
+    strongest = weights[np.argsort(-np.abs(weights), kind="stable")][:count]
+    return np.where(np.isin(relevance, strongest), np.sign(relevance), 0).astype(int)
+
+
+def _grey(run: ComparisonRun, sample: Sample) -> Array:
+    return np.asarray(run.plan.classifier.preprocessing.grey(sample.image).numpy())
+
+
+def _readable(run: ComparisonRun, cases: Sequence[Case], count: int) -> Iterator[tuple[Case, Sample]]:
     found = 0
-    for index in indices:
+    for case in cases:
         if found == count:
             return
         try:
-            item = dataset[index]
+            sample = run.plan.dataset.sample(case.index, run.plan.classifier.preprocessing)
         except (OSError, ValueError):
             continue  # counted by the run already
         found += 1
-        yield index, item
-
-
-def _lime_regions(
-    item: Any, target: int, model: torch.nn.Module, protocol: Protocol, folder: Path, device: str
-) -> list[LimeRegions]:
-    """LIME's strongest superpixels by lime's own ``get_image_and_mask``, kept on disk."""
-    digest = hashlib.sha1(str(item["path"]).encode()).hexdigest()[:10]
-    file = folder / "maps" / f"figure4-{digest}-class{target}.npz"
-    if not file.exists():
-        from ..lime import LimeCXR
-
-        explainer = LimeCXR(model, num_samples=protocol.lime_samples, seed=protocol.lime_seed)
-        with lime_precision(LIME, protocol, device):
-            explanation = explainer.explain_instance(item["image"])
-        regions = {
-            f"first{count}": explanation.get_image_and_mask(target, positive_only=False, num_features=count)[1]
-            for count in LIME_FEATURES
-        }
-        write_npz(file, **regions)
-    with np.load(file) as stored:
-        return [LimeRegions(count, stored[f"first{count}"]) for count in LIME_FEATURES]
+        yield case, sample

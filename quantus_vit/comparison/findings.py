@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .methods import MethodSpec
+from .metrics import MetricSpec
 from .protocol import Protocol
 from .sampling import Selection
-from .scores import Failure, Note, Score
+from .scores import Failure, Note, Prediction, Score
 from .statistics import ClassRow, SignificanceRow, SpreadRow, TableRow
 
 __all__ = ["ALPHA", "ReportContent", "caveats", "findings"]
@@ -23,20 +25,28 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything the page shows; see :mod:`.statistics` and :mod:`.scores` for the rows."""
+    """Everything the page shows; see :mod:`.statistics` and :mod:`.scores` for the rows.
+
+    ``metrics`` and ``methods`` have the spec of each row's metric and method, ``labels`` the compared classes.
+    """
 
     protocol: Protocol
     environment: Mapping[str, Any]
-    class_names: tuple[str, ...]
+    dataset: str
+    task: str
+    labels: tuple[str, ...]
     selection: Selection
     scores: Sequence[Score]
+    predictions: Sequence[Prediction]
     table: Sequence[TableRow]
     by_class: Sequence[ClassRow]
     significance: Sequence[SignificanceRow]
     spread: Sequence[SpreadRow]
     failures: Sequence[Failure]
     notes: Sequence[Note]
-    higher_is_better: Mapping[str, bool]
+    metrics: Mapping[str, MetricSpec]
+    methods: Mapping[str, MethodSpec]
+    foreign_rows: int
     complete: bool
 
 
@@ -45,22 +55,23 @@ def findings(content: ReportContent) -> list[str]:
     sentences = []
     best: dict[str, str] = {}
     for metric in dict.fromkeys(row.metric for row in content.table):
-        higher = content.higher_is_better[metric]
+        higher = content.metrics[metric].higher_is_better
         rows = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
         if not rows:
-            sentences.append(f"{metric}: no score at all.")
+            sentences.append(f"{metric}: no image has a score.")
             continue
         rows.sort(key=lambda row: -row.mean if higher else row.mean)
         best[metric] = rows[0].method
         order = ", ".join(f"{row.method} {row.mean:.3f}" for row in rows)
         text = f"{metric} ({'higher' if higher else 'lower'} is better), by mean: {order}."
         sentences.append(f"{text} {_tested(content, metric)}" if len(rows) > 1 else text)
-    for name in dict.fromkeys(metric.split("[baseline=")[0] for metric in best if "[baseline=" in metric):
-        winners = {metric: method for metric, method in best.items() if metric.startswith(f"{name}[")}
+    for name in dict.fromkeys(content.metrics[metric].name for metric in best if "baseline=" in metric):
+        winners = {m: method for m, method in best.items() if content.metrics[m].name == name and "baseline=" in m}
         if len(set(winners.values())) > 1:
             leaders = "; ".join(f"{method} leads under {metric}" for metric, method in winners.items())
             sentences.append(
-                f"The baseline changes the order: {leaders}. No method is the more faithful one by {name} as such."
+                f"The ranking depends on the baseline: {leaders}. {name} alone does not make one method the more "
+                "faithful."
             )
     return sentences
 
@@ -70,36 +81,63 @@ def _tested(content: ReportContent, metric: str) -> str:
     clear = [row for row in tests if row.p_holm < ALPHA]
     pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
     if not pairs:
-        return f"No two methods differ by the paired tests at {ALPHA} after Holm's correction."
-    text = f"Different at {ALPHA} after Holm's correction: {', '.join(pairs)}"
-    return f"{text}; the other pairs are not told apart." if len(clear) < len(tests) else f"{text}."
+        return f"No two methods differ significantly (paired tests, {ALPHA} after Holm's correction)."
+    text = f"Significantly different (paired tests, {ALPHA} after Holm's correction): {', '.join(pairs)}"
+    return f"{text}; the other pairs do not differ significantly." if len(clear) < len(tests) else f"{text}."
 
 
 def caveats(content: ReportContent) -> list[str]:
     """Sentences on what the scores do not show."""
     protocol = content.protocol
     items = [
-        "The scores measure how maps agree with what the model does, and the masks where they are used; not "
-        "whether the model is right, nor whether a map is of use to a radiologist.",
+        "The scores measure how maps agree with what the model does, and with masks where they are used; not whether "
+        "the model is right, nor whether a map is of use to a radiologist.",
     ]
-    if {"FaithfulnessEstimate", "PixelFlipping"} & set(protocol.metrics):
-        names = ", ".join(map(str, protocol.baselines))
-        items.append(
-            f"Values are replaced by {names} in normalised units (0.0 is ImageNet's mean grey, \"black\" the image's "
-            "own minimum). Such images lie outside of what the model was trained on, and the choice alone can turn the "
-            "order of the methods around."
-            + ("" if len(protocol.baselines) > 1 else " Here it is one; run several to see (--baselines 0.0 black).")
-        )
+    if any("perturb_baseline" in _variant_settings(spec, protocol) for spec in content.metrics.values()):
+        items += _removal(content)
+    if any(spec.name == "FaithfulnessEstimate" for spec in content.metrics.values()):
         items.append(
             f"FaithfulnessEstimate is that of Quantus {protocol.quantus}, {protocol.features_in_step} features in a "
             f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
-            "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are no scale for these."
+            "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are not comparable."
         )
-    if "LimeCXR" in protocol.methods:
+    if any(kind for kind in {row.mask_kind for row in content.table} if "box" in kind):
+        items.append(
+            "Some masks are boxes, which hold healthy tissue too: shares inside them are not comparable with those "
+            "inside outlines that were drawn pixel by pixel."
+        )
+    if any(spec.lower_precision for spec in content.methods.values()):
         precision = "" if protocol.precision == "float32" else f", its forward passes in {protocol.precision}"
-        items.append(f"LimeCXR is drawn with {protocol.lime_samples} perturbed images and one seed{precision}.")
+        items.append(f"LimeCXR is sampled with {protocol.lime_samples} perturbed images and one seed{precision}.")
     items.append(
         "The tests take images as independent. Images of one patient or one hospital are not, and then the intervals "
         "are too narrow. One model was trained once: nothing here says how another training would come out."
     )
+    return items
+
+
+def _variant_settings(spec: MetricSpec, protocol: Protocol) -> set[str]:
+    return {name for further in spec.variants(protocol).values() for name in further}
+
+
+def _removal(content: ReportContent) -> list[str]:
+    protocol = content.protocol
+    names = ", ".join(map(str, protocol.baselines))
+    several = len(protocol.baselines) > 1
+    items = [
+        f'Values are replaced by {names} in normalised units (0.0 is the mean of the model\'s preprocessing, "black" '
+        "the image's own minimum). Such images lie outside of what the model was trained on, and the choice alone can "
+        "reverse the ranking of the methods." + ("" if several else " Here it is one; compare --baselines 0.0 black.")
+    ]
+    removing = [label for label, spec in content.methods.items() if spec.removes]
+    if removing:
+        matched = protocol.lime_replacement == "baseline" and not several
+        items.append(
+            f"{', '.join(removing)} replaces parts of the image by itself. "
+            + (
+                "LimeCXR's replacement is the metric's, so that the score does not measure how well two removals agree."
+                if matched
+                else "Where its replacement is not the metric's, its score also measures how well the two agree."
+            )
+        )
     return items

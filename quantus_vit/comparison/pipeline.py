@@ -1,4 +1,4 @@
-"""A comparison from settings to report: run, tables, figures, page. The one place that knows all steps."""
+"""A comparison from settings to report: plan, run, tables, figures, page. The one place that knows all steps."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import Any
 
 import torch
 
+from ..data import XrayDataset
+from ..models import Classifier
 from . import statistics
-from .figure_data import figure4_method, gather_map_rows, gather_samples
+from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
-from .metrics import build_scorers
+from .folder import locked, prepare
+from .planning import make_plan, mask_kinds, try_first_image
 from .protocol import Protocol
 from .report import write_report
-from .runner import ComparisonRun, XrayDataset, open_folder
-from .sampling import Selection, balanced_sample
-from .scores import CsvLog, Failure, Note, Score, TieBreak
+from .runner import ComparisonRun
+from .sampling import Selection
+from .scores import Score
 
 __all__ = ["Outcome", "compare", "describe_environment"]
 
@@ -32,16 +35,20 @@ class Outcome:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Where its files are.
-    table
+    table : list of TableRow
         Rows of ``table1.csv``.
-    significance
+    significance : list of SignificanceRow
         Rows of ``significance.csv``.
-    selection
+    selection : Selection
         The sample.
-    complete
-        False where the run was interrupted: the tables then stand on the images before that.
+    complete : bool
+        False where the run was interrupted, or the machine failed on some cases: the tables cover the others then.
+    interrupted : bool
+        Whether Ctrl-C or SIGTERM ended it.
+    cases, read : int
+        How many cases there are, and of how many the image could be read and predicted.
     """
 
     folder: Path
@@ -49,41 +56,44 @@ class Outcome:
     significance: list[statistics.SignificanceRow]
     selection: Selection
     complete: bool
+    interrupted: bool
+    cases: int
+    read: int
 
 
 def compare(
     folder: Path,
     protocol: Protocol,
-    model: torch.nn.Module,
+    classifier: Classifier,
     dataset: XrayDataset,
-    class_names: Sequence[str],
     device: str = "cpu",
     quiet: bool = False,
     command: str = "",
     report_only: bool = False,
+    retry_failed: bool = True,
 ) -> Outcome:
     """Run a protocol and write its tables, figures and report.
 
     Parameters
     ----------
-    folder
+    folder : Path
         Result folder. One that holds scores of the same settings is completed, one of other settings refused.
-    protocol
+    protocol : Protocol
         The settings.
-    model
-        Classifier of ``(N, 3, S, S)``, in evaluation mode, on ``device``.
-    dataset
-        :class:`~quantus_vit.data.CovidQuEx`, :class:`~quantus_vit.data.Phantom`, or one with the same items.
-    class_names
-        In label order.
-    device
+    classifier : Classifier
+        On ``device``, see :func:`quantus_vit.load_model`.
+    dataset : XrayDataset
+        See :func:`quantus_vit.data.open_data`.
+    device : str
         "cpu" or "cuda".
-    quiet
+    quiet : bool
         No progress bar.
-    command
+    command : str
         The command line, for the report.
-    report_only
-        Score nothing more; make tables, figures and report of the scores that are there.
+    report_only : bool
+        Rebuild tables, figures and report from the scores that are there.
+    retry_failed : bool
+        Try images again that failed before.
 
     Returns
     -------
@@ -92,24 +102,32 @@ def compare(
 
     Raises
     ------
-    ValueError
-        For an unknown method or metric, a folder of other settings, a method that fails on every image, or a report
-        of a folder without scores.
+    ValueError, TypeError, ImportError
+        Before anything is written: an unknown or unusable method, metric, class or setting, a model that does not
+        take the images. Afterwards: a folder of other settings or in use by another run, a method that fails on every
+        image, a report of a folder without scores.
+    OSError
+        The folder cannot be written.
     """
-    selection = balanced_sample(dataset.labels, protocol.samples, len(class_names), protocol.sample_seed)
     if report_only and not (folder / "scores.csv").exists():
         raise ValueError(f"{str(folder)!r} holds no scores to report; run the comparison first")
+    plan, selection, labels = make_plan(protocol, classifier, dataset, device)
     if not report_only:
-        _check_masks(protocol, dataset, selection)
-    environment = describe_environment(device, command) | {"sample": selection.describe(class_names)}
-    open_folder(folder, protocol, environment)
-    run = ComparisonRun(folder, protocol, model, dataset, selection, device)
-    if not report_only:
-        try:
-            run.run(quiet)
-        except KeyboardInterrupt:
-            print("interrupted: tables of the images so far; the same command goes on from here", file=sys.stderr)
-    return _summarise(folder, run, class_names, environment)
+        try_first_image(plan)
+    environment = describe_environment(device, command) | {"sample": selection.describe()}
+    with locked(folder):
+        run = ComparisonRun(plan, prepare(folder, protocol, environment), retry_failed and not report_only)
+        interrupted = False
+        if not report_only:
+            try:
+                run.run(quiet)
+            except KeyboardInterrupt:
+                interrupted = True
+                _say("interrupted: tables of the images so far; the same command goes on from here")
+        if run.foreign_rows():
+            count, file = run.foreign_rows(), folder / "scores.csv"
+            _say(f"{file}: {count} rows of no case of this run, or twice; they are left out")
+        return _summarise(folder, run, selection, labels, environment, interrupted)
 
 
 def describe_environment(device: str, command: str) -> dict[str, Any]:
@@ -133,31 +151,22 @@ def describe_environment(device: str, command: str) -> dict[str, Any]:
     }
 
 
-def _check_masks(protocol: Protocol, dataset: XrayDataset, selection: Selection) -> None:
-    """Refuse metrics that need masks where no image of the sample has one."""
-    masked = [scorer for scorer in build_scorers(protocol) if scorer.mask is not None]
-    if not masked:
-        return
-    for index in selection.indices:
-        try:
-            item = dataset[index]
-        except (OSError, ValueError):
-            continue
-        if any(scorer.applies_to(item) for scorer in masked):
-            return
-    names = ", ".join(dict.fromkeys(scorer.name.split("[")[0] for scorer in masked))
-    raise ValueError(
-        f"{names} compare maps with masks, but no image of the sample has one; take phantoms, the infection part of "
-        "COVID-QU-Ex (--part infection), or other metrics"
+def _summarise(
+    folder: Path,
+    run: ComparisonRun,
+    selection: Selection,
+    labels: Sequence[str],
+    environment: dict[str, Any],
+    interrupted: bool,
+) -> Outcome:
+    scores, complete = run.scores(), run.is_complete()
+    kinds = mask_kinds(run.plan)
+    table = statistics.table(
+        scores, {scorer.name: (scorer.spec.category, kinds[scorer.name]) for scorer in run.plan.scorers}
     )
-
-
-def _summarise(folder: Path, run: ComparisonRun, class_names: Sequence[str], environment: dict[str, Any]) -> Outcome:
-    protocol, scores, complete = run.protocol, _in_order(run), run.is_complete()
-    table = statistics.table(scores)
-    classes = statistics.by_class(scores, class_names)
+    classes = statistics.by_class(scores, labels)
     tests = statistics.significance(scores)
-    spread = statistics.tie_spread(CsvLog(folder / "tie_breaks.csv", TieBreak).rows)
+    spread = statistics.tie_spread(run.tie_breaks())
     for name, row_type, rows in (
         ("table1.csv", statistics.TableRow, table),
         ("by_class.csv", statistics.ClassRow, classes),
@@ -165,48 +174,50 @@ def _summarise(folder: Path, run: ComparisonRun, class_names: Sequence[str], env
         ("tie_spread.csv", statistics.SpreadRow, spread),
     ):
         statistics.write_table(folder / name, row_type, rows)
+    predictions = run.predictions()
+    outcome = Outcome(folder, table, tests, selection, complete, interrupted, len(run.plan.cases), len(predictions))
     if not scores:
-        return Outcome(folder, table, tests, run.selection, complete)
-    _draw_figures(folder, run, scores, class_names)
-    write_report(
-        folder,
-        ReportContent(
-            protocol=protocol,
-            environment=environment,
-            class_names=tuple(class_names),
-            selection=run.selection,
-            scores=scores,
-            table=table,
-            by_class=classes,
-            significance=tests,
-            spread=spread,
-            failures=CsvLog(folder / "errors.csv", Failure).rows,
-            notes=CsvLog(folder / "notes.csv", Note).rows,
-            higher_is_better={scorer.name: scorer.higher_is_better for scorer in run.scorers},
-            complete=complete,
-        ),
+        return outcome
+    _draw_figures(folder, run, scores, labels)
+    content = ReportContent(
+        protocol=run.plan.protocol,
+        environment=environment,
+        dataset=run.plan.dataset.name,
+        task=run.plan.classifier.task,
+        labels=tuple(labels),
+        selection=selection,
+        scores=scores,
+        predictions=predictions,
+        table=table,
+        by_class=classes,
+        significance=tests,
+        spread=spread,
+        failures=run.logs.failures.rows,
+        notes=run.logs.notes.rows,
+        metrics={scorer.name: scorer.spec for scorer in run.plan.scorers},
+        methods={call.label: call.spec for call in run.plan.methods},
+        foreign_rows=run.foreign_rows(),
+        complete=complete,
     )
-    return Outcome(folder, table, tests, run.selection, complete)
+    write_report(folder, content)
+    return outcome
 
 
-def _in_order(run: ComparisonRun) -> list[Score]:
-    """Scores with metrics and methods in the protocol's order, whatever order they came in."""
-    metrics = [scorer.name for scorer in run.scorers]
-    methods = list(run.protocol.methods)
-    return sorted(run.scores.rows, key=lambda row: (metrics.index(row.metric), methods.index(row.method)))
-
-
-def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], class_names: Sequence[str]) -> None:
-    protocol = run.protocol
-    samples = gather_samples(run.dataset, run.selection, class_names)
+def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], labels: Sequence[str]) -> None:
+    plan = run.plan
+    samples = gather_samples(run, labels)
     if samples:
-        source = "synthetic phantoms" if protocol.data == "phantom" else f"{Path(protocol.data).name}, {protocol.split}"
-        draw_samples(samples, source).savefig(folder / "figure1.png", dpi=110)
-    method = figure4_method(protocol.methods)
-    if method is not None:
-        rows = gather_map_rows(run.dataset, run.selection, run.model, protocol, folder, run.device, class_names)
-        if rows:
-            draw_map_rows(rows, method, class_names).savefig(folder / "figure4.png", dpi=110)
+        draw_samples(samples, f"{plan.dataset.name}, {plan.dataset.split}").savefig(folder / "figure1.png", dpi=110)
+    method = figure4_method(run)
+    rows = [] if method is None else gather_map_rows(run, labels, method)
+    if method is not None and rows:
+        names = [plan.classifier.class_names[output] for output in shown_outputs(run)]
+        draw_map_rows(rows, method, names).savefig(folder / "figure4.png", dpi=110)
     if not all(math.isnan(row.score) for row in scores):
-        higher = {scorer.name: scorer.higher_is_better for scorer in run.scorers}
-        draw_boxplots(scores, class_names, higher).savefig(folder / "figure5.png", dpi=120)
+        higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
+        draw_boxplots(scores, labels, higher).savefig(folder / "figure5.png", dpi=120)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)

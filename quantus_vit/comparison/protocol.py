@@ -5,16 +5,15 @@ Knows nothing of models, data or metrics; the other files of this room take thei
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-__all__ = ["Baseline", "Protocol", "default_features_in_step", "file_digest", "image_seed", "parse_baseline"]
+__all__ = ["Baseline", "ExplainOptions", "Protocol", "default_features_in_step", "image_seed", "parse_baseline"]
 
 Baseline: TypeAlias = "float | str"
 """What a perturbed value is replaced by: a number in normalised units, or a name that Quantus knows."""
@@ -25,6 +24,23 @@ NAMED_BASELINES = ("black", "white", "mean")
 TARGETS = ("label", "predicted")
 PRECISIONS = ("float32", "bfloat16")
 _STEPS_AT_LEAST = 14
+# Where files lie, and how the settings came about: no score depends on it.
+_NO_SETTINGS = frozenset({"data", "model", "protocol", "protocol_version", "overrides"})
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """The settings that change maps; a part of :class:`Protocol`, which says what each means.
+
+    ``baseline`` is the first of the protocol's, ``seed`` its ``sample_seed``.
+    """
+
+    lime_samples: int = 1000
+    lime_seed: int = 0
+    lime_replacement: Baseline = "mean"
+    baseline: Baseline = 0.0
+    precision: str = "float32"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,58 +49,77 @@ class Protocol:
 
     Parameters
     ----------
-    data
-        "phantom", or the folder of COVID-QU-Ex.
-    split, part
-        As in :class:`quantus_vit.data.CovidQuEx`; a phantom has no parts and ignores ``part``.
-    image_size
-        Side of the images in pixels, as the model takes them.
-    checkpoint, checkpoint_digest
-        The model's file, and its SHA-256. A rerun compares the digest alone: the file may have moved.
-    samples, sample_seed
-        How many images, class-balanced, and the seed that picks them.
-    target
-        Which class is explained: the image's "label", or the "predicted" one.
-    methods, metrics
-        Names, see :mod:`.explanations` and :mod:`.metrics`.
-    lime_samples, lime_seed
-        Size of LimeCXR's neighbourhood, and the seed it is drawn with.
-    precision
-        Number format of LimeCXR's forward passes; all other passes, the metrics' too, are float32.
-    baselines
-        One or more values of Quantus' ``perturb_baseline``; each gives a row of the table. 0.0 is the ImageNet mean.
-    features_in_step
-        Quantus' ``features_in_step``; must divide ``image_size ** 2``.
-    softmax, normalise, abs
-        As in Quantus: score probabilities in place of logits; divide a map by its maximum; take absolute values.
-    tie_breaks
-        Over how many seeded orders of equal values a score is averaged, where ties decide it (superpixels).
-    tie_seed
-        Seed of those orders.
-    quantus
+    data, data_digest : str
+        SPEC of the data, and a digest of its records' identities and labels. A rerun compares the digest alone: the
+        files may have moved.
+    model, model_digest : str
+        SPEC of the model, and a digest of its weights and preprocessing; a rerun compares the digest.
+    image_size : tuple of int
+        Height and width of the images in pixels, as the model takes them.
+    features_in_step : int
+        Quantus' ``features_in_step``; must divide the pixels.
+    quantus : str
         Version of Quantus: FaithfulnessEstimate's unit changed in 0.6.0, so scores of two versions never mix.
+    protocol, protocol_version, overrides
+        Name and version of the entry of :data:`~quantus_vit.comparison.protocols.PROTOCOLS` that the settings come
+        from, and the names of the settings that were given otherwise.
+    split, subset : str
+        As ``--split`` and ``--subset``; a kind of data without subsets has "".
+    findings : tuple of str
+        Classes or findings of the data that are compared; all if empty.
+    classes : tuple of str
+        "MODEL=DATA": which output of the model is which class of the data, where the names differ.
+    samples, sample_seed : int
+        How many cases, balanced over the classes, and the seed of the draw.
+    target : str
+        Which class is explained: the case's "label", or the "predicted" one.
+    methods, metrics : tuple of str
+        Names, with options in brackets where they differ from the defaults; see :class:`~.calls.Call`.
+    lime_samples, lime_seed : int
+        Size of LimeCXR's neighbourhood, and the seed it is drawn with.
+    lime_replacement : float or str
+        What LimeCXR replaces superpixels by: "baseline" for the first of ``baselines``, so that its removal and the
+        metrics' are the same; or a number or name of its own option.
+    precision : str
+        Number format of the forward passes of methods that need many (LimeCXR); all others, the metrics' too, are
+        float32.
+    baselines : tuple of float or str
+        One or more values of Quantus' ``perturb_baseline``; each gives a row of the table. 0.0 is the mean that the
+        model's preprocessing subtracts.
+    softmax, normalise, abs : bool
+        As in Quantus: score probabilities in place of logits; divide a map by its maximum; take absolute values.
+    tie_breaks, tie_seed : int
+        Over how many random tie-breaking orders a score is averaged, where ties decide it (superpixels), and their
+        seed.
 
     Raises
     ------
     ValueError
-        If a value is out of range or a list is empty; the message names the value.
+        A value is out of range or a list is empty; the message names the value.
     """
 
     data: str
-    checkpoint: str
-    checkpoint_digest: str
-    image_size: int
+    data_digest: str
+    model: str
+    model_digest: str
+    image_size: tuple[int, int]
     features_in_step: int
     quantus: str
+    protocol: str = "custom"
+    protocol_version: int = 1
+    overrides: tuple[str, ...] = ()
     split: str = "Test"
-    part: str = "lung"
+    subset: str = ""
+    findings: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     samples: int = 87
     sample_seed: int = 0
     target: str = "label"
-    methods: tuple[str, ...] = ("TransformerLRP", "LimeCXR", "Random")
+    methods: tuple[str, ...] = ("TransformerLRP", "AttnLRP", "LimeCXR", "Random")
     metrics: tuple[str, ...] = ("FaithfulnessEstimate",)
     lime_samples: int = 1000
     lime_seed: int = 0
+    lime_replacement: Baseline = "baseline"
     precision: str = "float32"
     baselines: tuple[Baseline, ...] = (0.0,)
     softmax: bool = False
@@ -94,7 +129,7 @@ class Protocol:
     tie_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("samples", "image_size", "features_in_step", "lime_samples", "tie_breaks"):
+        for name in ("samples", "features_in_step", "lime_samples", "tie_breaks"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -110,18 +145,32 @@ class Protocol:
                 raise ValueError(f"{name} is empty; give at least one")
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} holds a name twice: {', '.join(map(str, values))}")
-        if self.image_size**2 % self.features_in_step:
+        for baseline in self.baselines:
+            parse_baseline(str(baseline))
+        height, width = self.image_size
+        if height * width % self.features_in_step:
             raise ValueError(
-                f"features_in_step must divide the image's {self.image_size}x{self.image_size} pixels, got "
-                f"{self.features_in_step}; {default_features_in_step(self.image_size)} does"
+                f"features_in_step must divide the image's {height}x{width} pixels, got {self.features_in_step}; "
+                f"{default_features_in_step(self.image_size)} does"
             )
 
+    def explain_options(self) -> ExplainOptions:
+        """The settings that change maps."""
+        return ExplainOptions(
+            self.lime_samples,
+            self.lime_seed,
+            self.lime_replacement,
+            self.baselines[0],
+            self.precision,
+            self.sample_seed,
+        )
+
     def differences(self, other: Protocol) -> list[str]:
-        """Settings that differ, as "name: mine, theirs"; where the checkpoint's file lies is no setting."""
+        """Settings that differ, as "name: mine here, theirs there"; where files lie is no setting."""
         return [
             f"{field.name}: {getattr(self, field.name)!r} here, {getattr(other, field.name)!r} there"
             for field in fields(self)
-            if field.name != "checkpoint" and getattr(self, field.name) != getattr(other, field.name)
+            if field.name not in _NO_SETTINGS and getattr(self, field.name) != getattr(other, field.name)
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,7 +184,7 @@ class Protocol:
         Raises
         ------
         ValueError
-            If a setting is missing or unknown, as in a file of another version.
+            A setting is missing or unknown, as in a file of another version.
         """
         known = {field.name for field in fields(cls)}
         if set(values) != known:
@@ -148,9 +197,11 @@ class Protocol:
 
 
 def save_config(path: Path, protocol: Protocol, environment: Mapping[str, Any]) -> None:
-    """Write the settings, and what they ran on, as JSON."""
+    """Write the settings, and what they ran on, as JSON; a crash leaves the file of before."""
     text = json.dumps({"protocol": protocol.to_dict(), "environment": dict(environment)}, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
 
 
 def load_config(path: Path) -> Protocol:
@@ -159,20 +210,20 @@ def load_config(path: Path) -> Protocol:
     Raises
     ------
     ValueError
-        If the file is no such JSON; the message names it.
+        The file is no such JSON; the message names it.
     """
     try:
         return Protocol.from_dict(json.loads(path.read_text(encoding="utf-8"))["protocol"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} does not hold the settings of a comparison: {error}") from error
 
 
-def default_features_in_step(image_size: int) -> int:
-    """Largest step that divides the pixels and leaves 14 steps of them or more (3584 values at 224 pixels).
+def default_features_in_step(image_size: tuple[int, int]) -> int:
+    """Largest step that divides the pixels and leaves 14 steps of them or more (3584 values at 224 x 224 pixels).
 
     Quantus 0.6.0 counts values, so a step is a third as many pixels of a three-channel image: 42 steps at 224 pixels.
     """
-    pixels = image_size**2
+    pixels = image_size[0] * image_size[1]
     return next(step for step in range(max(1, pixels // _STEPS_AT_LEAST), 0, -1) if pixels % step == 0)
 
 
@@ -182,37 +233,22 @@ def parse_baseline(text: str) -> Baseline:
     Raises
     ------
     ValueError
-        If the text is neither a number nor one of Quantus' deterministic names.
+        The text is neither a finite number nor one of Quantus' deterministic names.
     """
     if text in NAMED_BASELINES:
         return text
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
         raise ValueError(
-            f"a baseline is a number in normalised units (0.0 is the ImageNet mean) or one of "
-            f"{', '.join(NAMED_BASELINES)}, got {text!r}"
-        ) from None
+            f"a baseline is a finite number in normalised units (0.0 is the mean of the model's preprocessing) or one "
+            f"of {', '.join(NAMED_BASELINES)}, got {text!r}"
+        )
+    return value
 
 
-def image_seed(path: str) -> int:
+def image_seed(identity: str) -> int:
     """A seed of the image's own: of its class, folder and file name, so that a set may lie anywhere."""
-    return zlib.crc32("/".join(Path(path).parts[-3:]).encode())
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, in hexadecimal.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    """
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except (FileNotFoundError, IsADirectoryError):
-        raise FileNotFoundError(f"no checkpoint file {os.fspath(path)!r}") from None
-    return digest.hexdigest()
+    return zlib.crc32("/".join(identity.split("/")[-3:]).encode(errors="backslashreplace"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .findings import ALPHA, ReportContent, caveats, findings
-from .metrics import METRICS
+from .protocol import Protocol
 
 __all__ = ["write_report"]
 
@@ -55,27 +55,35 @@ def write_report(folder: Path, content: ReportContent) -> Path:
         f"<body>\n{chr(10).join(body)}\n</body></html>\n"
     )
     path = folder / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
 def _heading(content: ReportContent) -> list[str]:
     protocol = content.protocol
-    source = "synthetic phantoms" if protocol.data == "phantom" else f"the {protocol.split} split of {protocol.data}"
-    seen = {row.path: row for row in content.scores if row.predicted >= 0}
-    right = sum(row.label == row.predicted for row in seen.values())
+    source = "synthetic phantoms" if content.dataset == "phantom" else f"{content.dataset}, {protocol.split}"
+    right = sum(row.correct for row in content.predictions)
+    explained = "true" if protocol.target == "label" else "predicted"
+    noun = "class" if content.task == "multiclass" else "finding"
     lines = [
         "<h1>Comparison of explanation methods</h1>",
-        f'<p class="lead">{_text(", ".join(protocol.methods))} on {_text(source)}. {_text(_sample(content))} '
-        f"The model predicts {right} of {len(seen)} of them right. Explained is the "
-        f"{'labelled' if protocol.target == 'label' else 'predicted'} class.</p>",
+        f'<p class="lead">{_text(", ".join(protocol.methods))} on {_text(source)}. '
+        f"{_text(content.selection.describe())} The model predicts {right} of {len(content.predictions)} correctly. "
+        f"Maps explain the {explained} {noun}.</p>",
+        f'<p class="lead">{_text(_protocol_line(protocol))}</p>',
     ]
     if not content.complete:
+        covered = len({(row.path, row.label) for row in content.scores})
         lines.append(
-            f'<p class="warning">The run is not finished: scores stand on {len(seen)} of '
-            f"{len(content.selection.indices)} images. The same command goes on from here.</p>"
+            f'<p class="warning">The run is not finished: scores cover {covered} of '
+            f"{len(content.selection.cases)} cases. The same command goes on from here.</p>"
         )
-    if protocol.data == "phantom":
+    if content.foreign_rows:
+        lines.append(
+            f'<p class="warning">scores.csv holds {content.foreign_rows} rows of no case of this run, or twice; they '
+            "are in no table.</p>"
+        )
+    if content.dataset == "phantom":
         lines.append(
             '<p class="warning">Phantoms are drawn by code, with lesions far more regular than real ones: this '
             "shows that the methods work, not how they rank on patients.</p>"
@@ -83,8 +91,11 @@ def _heading(content: ReportContent) -> list[str]:
     return lines
 
 
-def _sample(content: ReportContent) -> str:
-    return content.selection.describe(content.class_names)
+def _protocol_line(protocol: Protocol) -> str:
+    text = f"Protocol {protocol.protocol}, version {protocol.protocol_version}"
+    if protocol.overrides:
+        text += f", with other {', '.join(protocol.overrides)}"
+    return f"{text}."
 
 
 def _table1(content: ReportContent) -> list[str]:
@@ -92,8 +103,9 @@ def _table1(content: ReportContent) -> list[str]:
     for metric in {row.metric for row in content.table}:
         scored = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
         if scored:
-            pick = max if content.higher_is_better[metric] else min
+            pick = max if content.metrics[metric].higher_is_better else min
             best.add((metric, pick(scored, key=lambda row: row.mean).method))
+    masked = any(row.mask_kind for row in content.table)
     rows = [
         (
             (
@@ -104,6 +116,7 @@ def _table1(content: ReportContent) -> list[str]:
                 row.median,
                 row.n,
                 row.nan,
+                *((row.mask_kind,) if masked else ()),
             ),
             (row.metric, row.method) in best,
         )
@@ -111,7 +124,9 @@ def _table1(content: ReportContent) -> list[str]:
     ]
     return [
         "<h2>Table 1</h2>",
-        *_html_table(("metric", "method", "mean", "95 % interval", "median", "n", "nan"), rows),
+        *_html_table(
+            ("metric", "method", "mean", "95 % interval", "median", "n", "nan", *(("masks",) if masked else ())), rows
+        ),
         '<p class="small">Percentile bootstrap interval of the mean over images. Bold: best mean of the metric, which '
         "need not be a difference that the tests below confirm. nan: images without a score, as of a constant "
         "map.</p>",
@@ -120,7 +135,7 @@ def _table1(content: ReportContent) -> list[str]:
 
 def _findings(content: ReportContent) -> list[str]:
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings(content))
-    return ["<h2>What this says</h2>", f"<ul>{items}</ul>"]
+    return ["<h2>Findings</h2>", f"<ul>{items}</ul>"]
 
 
 _CAPTIONS = {
@@ -151,8 +166,9 @@ def _by_class(content: ReportContent) -> list[str]:
         ((row.metric, row.method, row.label, row.mean, row.q1, row.median, row.q3, row.n, row.nan), False)
         for row in content.by_class
     ]
-    header = ("metric", "method", "class", "mean", "1st quartile", "median", "3rd quartile", "n", "nan")
-    return ["<h2>By class</h2>", *_html_table(header, rows)]
+    noun = "class" if content.task == "multiclass" else "finding"
+    header = ("metric", "method", noun, "mean", "1st quartile", "median", "3rd quartile", "n", "nan")
+    return [f"<h2>By {noun}</h2>", *_html_table(header, rows)]
 
 
 def _significance(content: ReportContent) -> list[str]:
@@ -202,9 +218,9 @@ def _ties(content: ReportContent) -> list[str]:
     ]
     header = ("metric", "method", "images", "mean spread of an image", "largest spread", "mean over images, by order")
     return [
-        "<h2>Equal values</h2>",
+        "<h2>Tie-breaking</h2>",
         f"<p>Superpixels give all their pixels one value, and steps of the metric cut through them. Where that decides "
-        f"a score, it is the mean over {content.protocol.tie_breaks} random orders of the equal values:</p>",
+        f"a score, it is averaged over {content.protocol.tie_breaks} random tie-breaking orders:</p>",
         *_html_table(header, rows),
     ]
 
@@ -219,9 +235,11 @@ def _failures(content: ReportContent) -> list[str]:
     rows: list[tuple[tuple[Any, ...], bool]]
     if content.failures:
         rows = [
-            ((row.path, row.method or "reading the image", row.metric, row.error), False) for row in content.failures
+            ((row.path, row.label, row.method or "reading the image", row.metric, row.cause, row.error), False)
+            for row in content.failures
         ]
-        lines += ["<h2>Failures</h2>", *_html_table(("image", "method", "metric", "error"), rows)]
+        header = ("image", "class", "method", "metric", "cause", "error")
+        lines += ["<h2>Failures</h2>", *_html_table(header, rows)]
     if content.notes:
         kinds = Counter((row.method, row.note.split(":")[0]) for row in content.notes)
         example = {(row.method, row.note.split(":")[0]): row.note for row in reversed(content.notes)}
@@ -233,10 +251,13 @@ def _failures(content: ReportContent) -> list[str]:
 def _settings(content: ReportContent) -> list[str]:
     settings = [((name, _plain(value)), False) for name, value in content.protocol.to_dict().items()]
     environment = [((name, _plain(value)), False) for name, value in content.environment.items() if value]
-    definitions = [((name, METRICS[name]), False) for name in content.protocol.metrics]
+    specs = {spec.name: spec for spec in content.metrics.values()}.values()
+    definitions = [((spec.name, spec.category, spec.summary), False) for spec in specs]
+    methods = [((label, spec.role, spec.summary), False) for label, spec in content.methods.items()]
     return [
         "<h2>Settings</h2>",
-        *_html_table(("metric", "what it measures"), definitions),
+        *_html_table(("metric", "category", "what it measures"), definitions),
+        *_html_table(("method", "role", "what the map is"), methods),
         *_html_table(("setting", "value"), settings),
         "<h2>Environment</h2>",
         *_html_table(("what", "value"), environment),

@@ -1,6 +1,6 @@
 """Runs a protocol: every map once, every score written as it comes, and a rerun goes on where the last one stopped.
 
-Knows the protocol, the explanations and the metrics; tables and figures are made from what it leaves on the disk.
+Knows the protocol, calls of methods and metrics, and the logs; tables and figures are made from what it leaves.
 """
 
 from __future__ import annotations
@@ -8,267 +8,340 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from typing import Protocol as Interface
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from .explanations import MapStore, check_methods, explain_image, explainer_of
-from .metrics import Scorer, build_scorers, score_maps
-from .protocol import Protocol, load_config, save_config
-from .sampling import Selection
-from .scores import CsvLog, Failure, Note, Score, TieBreak
+from ..data import Sample, XrayDataset
+from ..models import Classifier
+from .cases import Case
+from .explaining import ExplainedImage, MethodCall
+from .failures import is_of_the_machine, stops_the_run
+from .folder import Logs
+from .metrics import Scorer
+from .prediction import predict
+from .protocol import Protocol, image_seed
+from .scores import Failure, Note, Prediction, Score, TieBreak
+from .scoring import ScoredImage, score_maps
 
-__all__ = ["ComparisonRun", "XrayDataset", "open_folder"]
+__all__ = ["ComparisonRun", "Plan"]
 
-NEVER_READ = -1
-"""Stands for the class of an image that could not be read."""
+Array = npt.NDArray[Any]
 
 _HOPELESS_AFTER = 3
 
 
-class XrayDataset(Interface):
-    """What the runner needs of a data set; :class:`~quantus_vit.data.CovidQuEx` and ``Phantom`` have it."""
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """Label of each item, without loading an image."""
-
-    def __getitem__(self, index: int) -> Any:
-        """One item, see :class:`quantus_vit.data.conventions.XraySample`."""
-
-
-def open_folder(folder: Path, protocol: Protocol, environment: dict[str, Any]) -> None:
-    """Make the result folder, or make sure that what lies in it comes from the same settings.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds scores of other settings (the message lists the differences), or is a file.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"the result folder {str(folder)!r} is a file; name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "config.json"
-    if config.exists():
-        differences = protocol.differences(load_config(config))
-        if differences:
-            raise ValueError(
-                f"{str(folder)!r} holds scores of other settings; take another folder, or the settings of before. "
-                f"Different: {'; '.join(differences)}"
-            )
-    elif (folder / "scores.csv").exists():
-        raise ValueError(f"{str(folder)!r} holds a scores.csv without config.json; take another folder")
-    save_config(config, protocol, environment)
-
-
-@dataclass
-class _Image:
-    """An image of the sample, read and predicted."""
-
-    item: Any
-    path: str
-    label: int
-    predicted: int
-    target: int
-
-
-class ComparisonRun:
-    """One run of a protocol over a sample.
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs, checked before anything is written.
 
     Parameters
     ----------
-    folder
-        Result folder, see :func:`open_folder`.
-    protocol
-        The settings.
-    model
-        Classifier in evaluation mode, on ``device``.
-    dataset
-        Where the images come from.
-    selection
-        Which of them.
-    device
-        "cpu" or "cuda".
-
-    Raises
-    ------
-    ValueError
-        If a method or metric is unknown.
+    protocol : Protocol
+    classifier : Classifier
+        On ``device``.
+    dataset : XrayDataset
+    cases : tuple of Case
+        What is explained, in this order.
+    methods : tuple of MethodCall
+    scorers : tuple of Scorer
+    device : str
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        protocol: Protocol,
-        model: torch.nn.Module,
-        dataset: XrayDataset,
-        selection: Selection,
-        device: str,
-    ) -> None:
-        check_methods(protocol.methods)
-        self.protocol = protocol
-        self.model = model
-        self.dataset = dataset
-        self.selection = selection
-        self.device = device
-        self.scorers = build_scorers(protocol)
-        self.maps = MapStore(folder / "maps")
-        self.scores = CsvLog(folder / "scores.csv", Score)
-        self.tie_breaks = CsvLog(folder / "tie_breaks.csv", TieBreak)
-        self.failures = CsvLog(folder / "errors.csv", Failure)
-        self.notes = CsvLog(folder / "notes.csv", Note)
-        self._done = {(row.path, row.method, row.metric) for row in self.scores.rows}
+    protocol: Protocol
+    classifier: Classifier
+    dataset: XrayDataset
+    cases: tuple[Case, ...]
+    methods: tuple[MethodCall, ...]
+    scorers: tuple[Scorer, ...]
+    device: str
+
+    def masks_for(self, case: Case, sample: Sample) -> dict[str, torch.Tensor]:
+        """Masks that a case may be compared with: of its own finding, and of what is no class (lungs, "infection")."""
+        classes = {name.casefold() for name in self.dataset.class_names} - {case.label.casefold()}
+        return {name: mask for name, mask in sample.masks.items() if name.casefold() not in classes}
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A case whose image has been read and predicted."""
+
+    case: Case
+    sample: Sample
+    predicted: str
+    target: int
+    scored: ScoredImage
+
+
+class ComparisonRun:
+    """One run of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    logs : Logs
+        Of the result folder. Rows of failed images are taken out, so that these are tried again.
+    retry_failed : bool
+        False keeps them as they are; failures of the machine are tried again all the same.
+    """
+
+    def __init__(self, plan: Plan, logs: Logs, retry_failed: bool = True) -> None:
+        self.plan = plan
+        self.logs = logs
+        self._forget_failures(retry_failed)
+        self._done = {row.key for row in self.scores()}
+        self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}
+
+    def _forget_failures(self, retry_failed: bool) -> None:
+        kept = [] if retry_failed else [row for row in self.logs.failures.rows if row.cause == "image"]
+        if retry_failed:
+            failed = [
+                score
+                for score in self.logs.scores.rows
+                if math.isnan(score.score) and any(row.explains(score) for row in self.logs.failures.rows)
+            ]
+            if failed:
+                gone = {row.key for row in failed}
+                self.logs.scores.replace(row for row in self.logs.scores.rows if row.key not in gone)
+        if len(kept) < len(self.logs.failures.rows):
+            self.logs.failures.replace(kept)
+
+    def scores(self) -> list[Score]:
+        """The scores of this run's cases, methods and metrics, each once, in the protocol's order.
+
+        Rows that belong to no case of the run, or come a second time, are left out.
+        """
+        methods = {call.label: number for number, call in enumerate(self.plan.methods)}
+        metrics = {scorer.name: number for number, scorer in enumerate(self.plan.scorers)}
+        cases = {case.key: number for number, case in enumerate(self.plan.cases)}
+        rows: dict[tuple[str, str, str, str], Score] = {}
+        for row in self.logs.scores.rows:
+            if (row.path, row.label) in cases and row.method in methods and row.metric in metrics:
+                rows.setdefault(row.key, row)
+        return sorted(
+            rows.values(), key=lambda row: (metrics[row.metric], methods[row.method], cases[row.path, row.label])
+        )
+
+    def tie_breaks(self) -> list[TieBreak]:
+        """The orders of ties behind :meth:`scores`."""
+        keys = {row.key for row in self.scores()}
+        return [row for row in self.logs.tie_breaks.rows if (row.path, row.label, row.method, row.metric) in keys]
+
+    def predictions(self) -> list[Prediction]:
+        """What the model says of this run's cases."""
+        return [self._predictions[case.key] for case in self.plan.cases if case.key in self._predictions]
+
+    def foreign_rows(self) -> int:
+        """How many rows of the file :meth:`scores` leaves out."""
+        return len(self.logs.scores.rows) - len(self.scores())
 
     def run(self, quiet: bool = False) -> None:
         """Compute what is missing.
 
         Parameters
         ----------
-        quiet
+        quiet : bool
             No progress bar.
 
         Raises
         ------
         ValueError
-            If a method or metric fails on the first three images: then it is the method or the model, not an image.
+            A method or metric fails on the first three images: then it is the method or the model, not an image.
+        OSError
+            There is no room on the disk, or it cannot be written.
         UnsupportedOperationError, ImportError
-            If a method cannot work with this model or installation.
+            A method cannot work with this model or installation.
         """
         # A log file gets a line each half minute, a terminal a bar that moves.
-        interval = 0.5 if sys.stderr.isatty() else 30.0
-        total = len(self.selection.indices) * len(self.protocol.methods)
-        with tqdm(total=total, unit="map", disable=quiet, mininterval=interval, desc="compare", smoothing=0.05) as bar:
-            for index in self.selection.indices:
-                self._run_image(index, bar)
+        interval = 0.5 if sys.stderr is not None and sys.stderr.isatty() else 30.0
+        total = len(self.plan.cases) * len(self.plan.methods)
+        hidden = quiet or sys.stderr is None
+        with tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="compare", smoothing=0.05) as bar:
+            for case in self.plan.cases:
+                self._run_case(case, bar)
 
     def is_complete(self) -> bool:
-        """Whether every image of the sample has the scores that need no mask."""
-        everywhere = [scorer.name for scorer in self.scorers if scorer.mask is None]
-        counts = Counter((method, metric) for _, method, metric in self._done)
-        images = len(self.selection.indices)
-        return all(counts[method, name] == images for method in self.protocol.methods for name in everywhere)
+        """Whether every case has the scores that need no mask."""
+        everywhere = [scorer.name for scorer in self.plan.scorers if scorer.mask is None]
+        return all(
+            (*case.key, call.label, name) in self._done
+            for case in self.plan.cases
+            for call in self.plan.methods
+            for name in everywhere
+        )
 
-    def _run_image(self, index: int, bar: tqdm[Any]) -> None:
-        image = self._read(index)
-        maps: dict[str, Any] = {}
-        for method in self.protocol.methods:
-            missing = [scorer for scorer in self.scorers if self._is_missing(image, method, scorer)]
-            if missing:
-                bar.set_postfix_str(method, refresh=False)
-                maps[method] = self._map(image, method, missing)
+    def map_of(self, case: Case, label: str, target: int) -> Array:
+        """Map ``(1, H, W)`` of a case for any output, from the store or computed now; for figures."""
+        image = self._read(case)
+        if image is None:
+            raise ValueError(f"{case.identity} cannot be read any more")
+        return self._map(image, self._call(label), target)
+
+    def _call(self, label: str) -> MethodCall:
+        for call in self.plan.methods:
+            if call.label == label:
+                return call
+        raise ValueError(f"{label!r} is none of the compared methods: {', '.join(c.label for c in self.plan.methods)}")
+
+    def _missing(self, case: Case, call: MethodCall, scorer: Scorer) -> bool:
+        return (*case.key, call.label, scorer.name) not in self._done
+
+    def _run_case(self, case: Case, bar: tqdm[Any]) -> None:
+        wanted = [call for call in self.plan.methods if any(self._missing(case, call, s) for s in self.plan.scorers)]
+        image = self._read(case) if wanted else None
+        maps: dict[str, Array] = {}
+        for call in self.plan.methods:
+            scorers = [s for s in self.plan.scorers if self._missing(case, call, s) and image and image.scored.suits(s)]
+            if image is not None and scorers:
+                bar.set_postfix_str(call.label, refresh=False)
+                relevance = self._map_or_failure(image, call, scorers)
+                if relevance is not None:
+                    maps[call.label] = relevance
             elif not bar.disable:
                 bar.initial += 1  # nothing was computed: keep it out of the estimate of the time that is left
             bar.update()
-        for scorer in self.scorers:
-            self._score_all(
-                image,
-                scorer,
-                {
-                    method: relevance
-                    for method, relevance in maps.items()
-                    if relevance is not None and self._is_missing(image, method, scorer)
-                },
-            )
+        if image is None:
+            return
+        for scorer in self.plan.scorers:
+            calls = [
+                call
+                for call in self.plan.methods
+                if call.label in maps and image.scored.suits(scorer) and self._missing(case, call, scorer)
+            ]
+            self._score_all(image, scorer, calls, maps)
 
-    def _is_missing(self, image: _Image, method: str, scorer: Scorer) -> bool:
-        applies = image.item is None or scorer.applies_to(image.item)
-        return applies and (image.path, method, scorer.name) not in self._done
-
-    def _read(self, index: int) -> _Image:
+    def _read(self, case: Case) -> _Image | None:
+        """Read and predict the image of a case; None where that fails, and then the failure is booked."""
+        plan = self.plan
         try:
-            item = self.dataset[index]
-        except (OSError, ValueError) as error:
-            path = _path_of(self.dataset, index)
-            if not any(row.path == path for row in self.failures.rows):
-                self.failures.append([Failure(path, "", "", _one_line(error))])
-            return _Image(None, path, self.dataset.labels[index], NEVER_READ, NEVER_READ)
-        with torch.no_grad():
-            predicted = int(self.model(item["image"][None].to(self.device)).argmax(dim=1))
-        label = int(item["label"])
-        target = label if self.protocol.target == "label" else predicted
-        return _Image(item, str(item["path"]), label, predicted, target)
+            sample = plan.dataset.sample(case.index, plan.classifier.preprocessing)
+            known = self._predictions.get(case.key)
+            prediction = known or predict(plan.classifier, sample.image, case, plan.device)
+        except Exception as error:  # a file may break a reader in any way; it is not worth the run
+            self._book(case, "", "", error)
+            if not is_of_the_machine(error):
+                for call in plan.methods:
+                    for scorer in plan.scorers:
+                        if scorer.mask is None and self._missing(case, call, scorer):
+                            self._write(case, "", "", call, scorer, [math.nan])
+            return None
+        if known is None:
+            self.logs.predictions.append([prediction])
+            self._predictions[case.key] = prediction
+        predicted = int(np.argmax(prediction.values()))
+        target = case.target if plan.protocol.target == "label" else predicted
+        scored = ScoredImage(sample.image, target, plan.masks_for(case, sample), image_seed(case.identity))
+        return _Image(case, sample, prediction.predicted, target, scored)
 
-    def _map(self, image: _Image, method: str, scorers: Sequence[Scorer]) -> Any | None:
-        """Map of an image; None where there is none, and then its scores are nan already."""
-        error: Exception | None = None
-        if image.item is not None:
-            try:
-                return self.maps.get_or_compute(image.path, image.target, method, lambda: self._explain(image, method))
-            except (ImportError, TypeError):
-                raise  # the installation or the model, not the image
-            except Exception as caught:  # an odd image may break a method in any way; it is not worth the run
-                error = caught
-        if error is not None:
-            self._note_failure(image.path, method, "", error)
-        for scorer in scorers:
-            self._write(image, method, scorer, [math.nan])
+    def _map_or_failure(self, image: _Image, call: MethodCall, scorers: Sequence[Scorer]) -> Array | None:
+        """Map of a case; None where there is none: then the failure is booked, and its scores where it is lasting."""
+        try:
+            return self._map(image, call, image.target)
+        except Exception as error:  # an odd image may break a method in any way; it is not worth the run
+            self._book(image.case, call.label, "", error)
+            if not is_of_the_machine(error):
+                for scorer in scorers:
+                    self._write_scores(image, call, scorer, [math.nan])
         return None
 
-    def _explain(self, image: _Image, method: str) -> Any:
-        """Compute a map; what the method warns of is kept for the report."""
+    def _map(self, image: _Image, call: MethodCall, target: int) -> Array:
+        stored = self.logs.maps.load(image.case.identity, target, call.label)
+        if stored is not None and stored.shape[1:] == image.sample.image.shape[1:]:
+            return stored
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            relevance = explain_image(
-                self.model, image.item["image"], image.target, method, self.protocol, image.path, self.device
-            )
-        self.notes.append(
-            Note(image.path, method, f"{kind}: {text}")
+            relevance = call.explain(self.plan.classifier, self._explained(image, target), self.plan.device)
+        self.logs.maps.save(image.case.identity, target, call.label, relevance)
+        self.logs.notes.append(
+            Note(*image.case.key, call.label, f"{kind}: {text}")
             for kind, text in dict.fromkeys((w.category.__name__, " ".join(str(w.message).split())) for w in caught)
         )
         return relevance
 
-    def _score_all(self, image: _Image, scorer: Scorer, maps: dict[str, Any]) -> None:
+    def _explained(self, image: _Image, target: int) -> ExplainedImage:
+        seed = (self.plan.protocol.sample_seed, image_seed(image.case.identity))
+        masks = {name: mask.numpy() for name, mask in image.scored.masks.items()}
+        return ExplainedImage(
+            image.sample.image,
+            target,
+            seed,
+            masks,
+            lambda label, other: self._map(image, self._call(label), other),
+        )
+
+    def _score_all(self, image: _Image, scorer: Scorer, calls: Sequence[MethodCall], maps: dict[str, Array]) -> None:
         """Score the maps of several methods in one call, or one by one where the metric needs it or the call fails."""
-        if len(maps) > 1 and not scorer.re_explains:
+        explains = "explanations" in scorer.spec.needs
+        if len(calls) > 1 and not explains:
             try:
-                scores = self._scores(image, scorer, list(maps.values()))
+                scores = self._scores(image, scorer, [maps[call.label] for call in calls])
             except Exception as error:  # an odd map may break a metric in any way: below it breaks its own score alone
-                print(f"{image.path}: {_one_line(error)}; scoring its maps one by one", file=sys.stderr)
+                if stops_the_run(error) and isinstance(error, OSError):
+                    raise
+                self._say(f"{image.case.identity}: {_one_line(error)}; scoring its maps one by one")
             else:
-                for method, values in zip(maps, scores, strict=True):
-                    self._write(image, method, scorer, values)
+                for call, values in zip(calls, scores, strict=True):
+                    self._write_scores(image, call, scorer, values)
                 return
-        for method, relevance in maps.items():
-            explain = explainer_of(method, self.protocol, image.path) if scorer.re_explains else None
+        for call in calls:
+            explain = call.explain_func(self._explained(image, image.target)) if explains else None
             try:
-                (values,) = self._scores(image, scorer, [relevance], explain)
+                (values,) = self._scores(image, scorer, [maps[call.label]], explain)
             except Exception as error:
-                self._note_failure(image.path, method, scorer.name, error)
+                self._book(image.case, call.label, scorer.name, error)
+                if is_of_the_machine(error):
+                    continue
                 values = [math.nan]
-            self._write(image, method, scorer, values)
+            self._write_scores(image, call, scorer, values)
 
-    def _scores(self, image: _Image, scorer: Scorer, maps: Sequence[Any], explain: Any = None) -> list[list[float]]:
-        return score_maps(scorer, maps, image.item, image.target, self.model, self.protocol, self.device, explain)
+    def _scores(self, image: _Image, scorer: Scorer, maps: Sequence[Array], explain: Any = None) -> list[list[float]]:
+        plan = self.plan
+        return score_maps(scorer, maps, image.scored, plan.classifier.module, plan.protocol, plan.device, explain)
 
-    def _note_failure(self, path: str, method: str, metric: str, error: Exception) -> None:
-        """Write why a score is nan; stop where the cause is not the image, since nothing has ever worked."""
-        self.failures.append([Failure(path, method, metric, _one_line(error))])
-        scores = [row.score for row in self.scores.rows if row.method == method and metric in ("", row.metric)]
-        failures = sum(row.method == method and row.metric == metric for row in self.failures.rows)
-        if failures >= min(_HOPELESS_AFTER, len(self.selection.indices)) and all(map(math.isnan, scores)):
+    def _book(self, case: Case, method: str, metric: str, error: Exception) -> None:
+        """Write why there is no score; stop where the cause is not this image, since nothing has ever worked."""
+        # A metric may raise a TypeError for an odd map; from a method it is the model or the installation.
+        if stops_the_run(error) and (isinstance(error, OSError) or (method and not metric)):
+            raise error
+        cause = "machine" if is_of_the_machine(error) else "image"
+        self.logs.failures.append([Failure(*case.key, method, metric, cause, _one_line(error))])
+        if not method:
+            return
+        worked = any(
+            row.method == method and metric in ("", row.metric) and not math.isnan(row.score)
+            for row in self.logs.scores.rows
+        )
+        failures = sum((row.method, row.metric) == (method, metric) for row in self.logs.failures.rows)
+        if not worked and failures >= min(_HOPELESS_AFTER, len(self.plan.cases)):
             what = f"method {method!r}" + (f" with metric {metric!r}" if metric else "")
             raise ValueError(f"{what} failed on {failures} images and worked on none: {_one_line(error)}") from error
 
-    def _write(self, image: _Image, method: str, scorer: Scorer, values: list[float]) -> None:
+    def _write_scores(self, image: _Image, call: MethodCall, scorer: Scorer, values: list[float]) -> None:
+        target = self.plan.classifier.class_names[image.target]
+        self._write(image.case, image.predicted, target, call, scorer, values)
+
+    def _write(
+        self, case: Case, predicted: str, target: str, call: MethodCall, scorer: Scorer, values: list[float]
+    ) -> None:
         if len(values) > 1:
-            self.tie_breaks.append(
-                TieBreak(image.path, method, scorer.name, number, value) for number, value in enumerate(values)
+            self.logs.tie_breaks.append(
+                TieBreak(*case.key, call.label, scorer.name, number, value) for number, value in enumerate(values)
             )
         # The mean of a nan is nan: an order without a score leaves the image without one.
         mean = sum(values) / len(values)
-        self.scores.append([Score(image.path, image.label, image.predicted, image.target, method, scorer.name, mean)])
-        self._done.add((image.path, method, scorer.name))
+        row = Score(case.identity, case.label, predicted, target, call.label, scorer.name, mean)
+        self.logs.scores.append([row])
+        self._done.add(row.key)
 
-
-def _path_of(dataset: XrayDataset, index: int) -> str:
-    paths = getattr(dataset, "paths", None)
-    return str(paths[index]) if paths is not None else f"item {index}"
+    @staticmethod
+    def _say(text: str) -> None:
+        if sys.stderr is not None:
+            print(text, file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Which images are compared: a seeded sample, as balanced over the classes as the data allow.
+"""Which cases are compared: a seeded sample, as balanced over the classes as the data allow.
 
 Knows labels only.
 """
@@ -10,65 +10,89 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Selection", "balanced_sample"]
+from .cases import Case
+
+__all__ = ["Selection", "balanced_sample", "select"]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A sample of a data set.
+    """A sample of the cases of a data set.
 
     Parameters
     ----------
-    indices
-        Items of the data set, classes in turn, so that any beginning of the list is balanced too.
-    taken
-        How many images of each class.
-    requested
-        How many images were asked for.
+    cases : tuple of Case
+        Classes in turn, so that any beginning of the list is balanced too.
+    taken : dict of str to int
+        How many cases of each label.
+    requested : int
+        How many were asked for.
     """
 
-    indices: tuple[int, ...]
-    taken: tuple[int, ...]
+    cases: tuple[Case, ...]
+    taken: dict[str, int]
     requested: int
 
-    def describe(self, class_names: Sequence[str]) -> str:
-        """One or two sentences: the images of each class, and where balance or size could not be had."""
-        parts = ", ".join(f"{count} {name}" for count, name in zip(self.taken, class_names, strict=True))
-        text = f"{len(self.indices)} images: {parts}."
-        if len(self.indices) < self.requested:
+    def describe(self) -> str:
+        """One or two sentences: the cases of each class, and where balance or size could not be had."""
+        parts = ", ".join(f"{count} {name}" for name, count in self.taken.items())
+        images = len({case.identity for case in self.cases})
+        text = f"{images} images: {parts}."
+        if images < len(self.cases):
+            text = f"{len(self.cases)} cases of {images} images: {parts}."
+        least, most = min(self.taken.values()), max(self.taken.values())
+        if len(self.cases) < self.requested:
             text += f" {self.requested} were asked for, but the split holds no more."
-        elif max(self.taken) - min(self.taken) > 1:
-            scarce = ", ".join(
-                name for count, name in zip(self.taken, class_names, strict=True) if count == min(self.taken)
-            )
+        elif most - least > 1:
+            scarce = ", ".join(name for name, count in self.taken.items() if count == least)
             text += f" The split holds no more of {scarce}; the other classes fill the sample."
         return text
 
 
-def balanced_sample(labels: Sequence[int], count: int, num_classes: int, seed: int = 0) -> Selection:
+def select(cases: Sequence[Case], labels: Sequence[str], count: int, seed: int = 0) -> Selection:
+    """Draw a class-balanced sample of cases.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    labels : sequence of str
+        The classes, in order.
+    count : int
+        Cases to draw; all there are, if there are fewer.
+    seed : int
+        Seed of the draw. A larger ``count`` with the same seed keeps the cases of the smaller one.
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    chosen = balanced_sample([numbers[case.label] for case in cases], count, len(labels), seed)
+    sample = tuple(cases[index] for index in chosen)
+    taken = {label: sum(case.label == label for case in sample) for label in labels}
+    return Selection(sample, taken, count)
+
+
+def balanced_sample(labels: Sequence[int], count: int, num_classes: int, seed: int = 0) -> list[int]:
     """Draw a class-balanced sample.
 
     Parameters
     ----------
-    labels
+    labels : sequence of int
         Label of each item.
-    count
-        Images to draw; all there are, if there are fewer.
-    num_classes
-        Number of classes; a class without images gets none.
-    seed
-        Seed of the draw. A larger ``count`` with the same seed keeps the images of the smaller one.
+    count : int
+        Items to draw; all there are, if there are fewer.
+    num_classes : int
+        Number of classes; a class without items gets none.
+    seed : int
+        Seed of the draw. A larger ``count`` with the same seed keeps the items of the smaller one.
 
     Returns
     -------
-    Selection
-        Every class has an equal share (the first classes take the remainder); a class with fewer images than its
-        share gives all of them and the others fill up.
+    list of int
+        Indices, classes in turn. Every class has an equal share (the first classes take the remainder); a class with
+        fewer items than its share gives all of them and the others fill up.
 
     Raises
     ------
     ValueError
-        If there is no image, or a label is out of range.
+        There is no item, or a label is out of range.
     """
     if not labels:
         raise ValueError("the data set is empty, there is nothing to draw from")
@@ -80,13 +104,11 @@ def balanced_sample(labels: Sequence[int], count: int, num_classes: int, seed: i
         np.random.default_rng([seed, label]).permutation(items)[:share].tolist()
         for label, (items, share) in enumerate(zip(members, taken, strict=True))
     ]
-    turns = max(taken)
-    indices = [queue[turn] for turn in range(turns) for queue in queues if turn < len(queue)]
-    return Selection(tuple(indices), tuple(taken), count)
+    return [queue[turn] for turn in range(max(taken)) for queue in queues if turn < len(queue)]
 
 
 def _shares(available: Sequence[int], count: int) -> list[int]:
-    """Hand out one image at a time, classes in turn, until the count is reached or all are empty."""
+    """Hand out one item at a time, classes in turn, until the count is reached or all are empty."""
     shares = [0] * len(available)
     left = min(count, sum(available))
     while left:

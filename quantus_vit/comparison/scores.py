@@ -13,23 +13,30 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["CsvLog", "Failure", "Note", "Score", "TieBreak"]
+__all__ = ["CsvLog", "Failure", "Note", "Prediction", "Score", "TieBreak"]
 
 
 @dataclass(frozen=True)
 class Score:
     """One score: a row of ``scores.csv``.
 
-    ``predicted`` and ``target`` are -1 where the image could not be read; ``score`` is nan where there is none.
+    ``path`` is the image's identity: its place below the data's root. ``label`` is the data's, ``predicted`` and
+    ``target`` are names of the model's outputs; these two are empty where the image could not be read. ``score`` is nan
+    where there is none.
     """
 
     path: str
-    label: int
-    predicted: int
-    target: int
+    label: str
+    predicted: str
+    target: str
     method: str
     metric: str
     score: float
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What no two rows of a run share."""
+        return self.path, self.label, self.method, self.metric
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class TieBreak:
     """A score under one order of equal values: a row of ``tie_breaks.csv``."""
 
     path: str
+    label: str
     method: str
     metric: str
     tie_break: int
@@ -44,25 +52,59 @@ class TieBreak:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a score is nan: a row of ``errors.csv``."""
+class Prediction:
+    """What the model says of a case: a row of ``predictions.csv``.
+
+    ``correct`` is 1 where it agrees with the label, else 0. ``probabilities`` are of all outputs, parted by spaces.
+    """
 
     path: str
+    label: str
+    predicted: str
+    correct: int
+    probabilities: str
+
+    def values(self) -> list[float]:
+        """The probabilities as numbers."""
+        return [float(text) for text in self.probabilities.split()]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no score: a row of ``errors.csv``.
+
+    ``cause`` is "image" where the image, or a method or metric on it, failed: its scores are nan. "machine" where the
+    machine did (memory, disk, network): there is no score, and every later run tries again. ``method`` and ``metric``
+    are empty where it happened before them.
+    """
+
+    path: str
+    label: str
     method: str
     metric: str
+    cause: str
     error: str
+
+    def explains(self, score: Score) -> bool:
+        """Whether it is the reason for a nan."""
+        return (
+            (self.path, self.label) == (score.path, score.label)
+            and self.method in ("", score.method)
+            and self.metric in ("", score.metric)
+        )
 
 
 @dataclass(frozen=True)
 class Note:
-    """A warning that a method gave for an image: a row of ``notes.csv``."""
+    """A warning that a method gave for a case: a row of ``notes.csv``."""
 
     path: str
+    label: str
     method: str
     note: str
 
 
-Row = TypeVar("Row", Score, TieBreak, Failure, Note)
+Row = TypeVar("Row", Score, TieBreak, Prediction, Failure, Note)
 
 _READERS = {"int": int, "float": float, "str": str}
 
@@ -88,22 +130,36 @@ class CsvLog(Generic[Row]):
         self.row_type: type[Row] = row_type
         self._columns = [field.name for field in fields(row_type)]
         self.rows: list[Row] = []
-        if path.exists() and path.stat().st_size:
+        if path.exists():
             self._drop_cut_line()
         if path.exists() and path.stat().st_size:
             self.rows = self._read()
         else:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file, lineterminator="\n").writerow(self._columns)
+            self.replace([])
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows through to the disk, so that a crash loses none of them."""
         rows = list(rows)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        if not rows:
+            return
+        with self.path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
             csv.writer(file, lineterminator="\n").writerows(map(astuple, rows))
             file.flush()
             os.fsync(file.fileno())
         self.rows.extend(rows)
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Write the whole file anew; a crash leaves the old one or the new one."""
+        rows = list(rows)
+        partial = self.path.with_name(f".{self.path.name}.new")
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(self._columns)
+            writer.writerows(map(astuple, rows))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+        self.rows = rows
 
     def _drop_cut_line(self) -> None:
         content = self.path.read_bytes()
@@ -112,17 +168,22 @@ class CsvLog(Generic[Row]):
                 file.truncate(content.rfind(b"\n") + 1)
 
     def _read(self) -> list[Row]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader)
-            if header != self._columns:
-                raise ValueError(f"{str(self.path)!r} has columns {header}, expected {self._columns}")
-            rows = []
-            for values in reader:
-                try:
+        rows: list[Row] = []
+        line = 1
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                reader = csv.reader(file, strict=True)
+                header = next(reader)
+                if header != self._columns:
+                    raise ValueError(f"the columns are {', '.join(header)}; expected {', '.join(self._columns)}")
+                for values in reader:
+                    line = reader.line_num
                     rows.append(self._parse(values))
-                except ValueError as error:
-                    raise ValueError(f"{str(self.path)!r}, line {reader.line_num}: {error}") from error
+                    line += 1
+        except (ValueError, csv.Error) as error:  # a UnicodeDecodeError is a ValueError
+            raise ValueError(
+                f"{str(self.path)!r} is damaged at line {line}: {error}; mend or remove it, or take another folder"
+            ) from error
         return rows
 
     def _parse(self, values: list[str]) -> Row:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of ``table1.csv``: a method under a metric, over ``n`` images with a score and ``nan`` without."""
+    """A row of ``table1.csv``: a method under a metric, over ``n`` cases with a score and ``nan`` without.
+
+    ``mask_kind`` says how the masks of a localisation metric were drawn: "pixel", "box", or both.
+    """
 
     method: str
     metric: str
@@ -42,6 +45,8 @@ class TableRow:
     median: float
     n: int
     nan: int
+    category: str = ""
+    mask_kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,23 +103,32 @@ class SpreadRow:
     mean_high: float
 
 
-def table(scores: Sequence[Score]) -> list[TableRow]:
-    """Mean, 95 % bootstrap interval, median and counts of each method under each metric, in the order of the scores."""
+def table(scores: Sequence[Score], about: Mapping[str, tuple[str, str]] | None = None) -> list[TableRow]:
+    """Mean, 95 % bootstrap interval, median and counts of each method under each metric, in the order of the scores.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    about : mapping, optional
+        Metric -> its category, and how its masks were drawn.
+    """
     rows = []
     for (metric, method), group in _groups(scores).items():
         values = np.array(finite(group))
         low, high = bootstrap_interval(values)
         mean, median = (float(values.mean()), float(np.median(values))) if len(values) else (math.nan, math.nan)
-        rows.append(TableRow(method, metric, mean, low, high, median, len(values), len(group) - len(values)))
+        category, kind = (about or {}).get(metric, ("", ""))
+        missing = len(group) - len(values)
+        rows.append(TableRow(method, metric, mean, low, high, median, len(values), missing, category, kind))
     return rows
 
 
-def by_class(scores: Sequence[Score], class_names: Sequence[str]) -> list[ClassRow]:
-    """Quartiles of each method under each metric for the images of each class; classes without images are left out."""
+def by_class(scores: Sequence[Score], labels: Sequence[str]) -> list[ClassRow]:
+    """Quartiles of each method under each metric for the cases of each class; classes without cases are left out."""
     rows = []
     for (metric, method), group in _groups(scores).items():
-        for label, name in enumerate(class_names):
-            members = [row for row in group if row.label == label]
+        for name in labels:
+            members = [row for row in group if row.label == name]
             values = finite(members)
             if members:
                 q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75]).tolist() if values else [math.nan] * 3
@@ -143,9 +157,9 @@ def significance(scores: Sequence[Score]) -> list[SignificanceRow]:
     for metric in dict.fromkeys(metric for metric, _ in groups):
         methods = [method for other, method in groups if other == metric]
         for first, second in itertools.combinations(methods, 2):
-            a = {row.path: row.score for row in groups[metric, first]}
-            b = {row.path: row.score for row in groups[metric, second]}
-            differences = np.array([a[path] - b[path] for path in a if path in b])
+            a = {(row.path, row.label): row.score for row in groups[metric, first]}
+            b = {(row.path, row.label): row.score for row in groups[metric, second]}
+            differences = np.array([a[case] - b[case] for case in a if case in b])
             rows.append(_paired(metric, first, second, differences[~np.isnan(differences)]))
     corrected = holm([row.p for row in rows])
     return [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
@@ -188,13 +202,13 @@ def bootstrap_interval(values: Array) -> tuple[float, float]:
 def tie_spread(tie_breaks: Iterable[TieBreak]) -> list[SpreadRow]:
     """Spread of the scores over the orders of equal values; methods without ties that matter are left out."""
     # A run that was cut between the two files writes an image's orders twice: the last ones belong to the score.
-    latest = {(row.metric, row.method, row.path, row.tie_break): row.score for row in tie_breaks}
+    latest = {(row.metric, row.method, (row.path, row.label), row.tie_break): row.score for row in tie_breaks}
     rows = []
     for metric, method in dict.fromkeys(key[:2] for key in latest):
-        images: dict[str, list[float]] = {}
-        for (other_metric, other_method, path, _), score in latest.items():
+        images: dict[tuple[str, str], list[float]] = {}
+        for (other_metric, other_method, case, _), score in latest.items():
             if (other_metric, other_method) == (metric, method):
-                images.setdefault(path, []).append(score)
+                images.setdefault(case, []).append(score)
         values = np.array([orders for orders in images.values() if not np.isnan(orders).any()])
         if len(values):
             spread, means = np.ptp(values, axis=1), values.mean(axis=0)
@@ -208,7 +222,7 @@ def tie_spread(tie_breaks: Iterable[TieBreak]) -> list[SpreadRow]:
 
 def write_table(path: Path, row_type: type, rows: Sequence[Any]) -> None:
     """Write rows of a dataclass as CSV, with a header even where there are no rows."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(row_type)])
         writer.writerows(map(astuple, rows))

@@ -10,12 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from quantus_vit.comparison.figure_data import lime_regions
 from quantus_vit.comparison.figures import LimeRegions, MapRow, draw_boxplots, draw_map_rows, draw_overlay, draw_samples
 from quantus_vit.comparison.figures.overlay import LESION_COLOUR, scale_of
 from quantus_vit.comparison.scores import Score
 
 NAMES = ("COVID-19", "Non-COVID", "Normal")
-GRAY = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+GREY = np.linspace(0, 1, 32 * 32).reshape(32, 32)
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -41,13 +42,14 @@ def map_row(label: int, lime: int = 2, infection: bool = True) -> MapRow:
     mask[8:20, 8:20] = True
     signs = np.where(mask, 1, 0)
     signs[0:4, 0:4] = -1
-    maps = [np.full((32, 32), 0.1 * (index + 1)) * (GRAY > 0.5) for index in range(3)]
+    maps = [np.full((32, 32), 0.1 * (index + 1)) * (GREY > 0.5) for index in range(3)]
     regions = [LimeRegions(count, signs) for count in (3, 8)][:lime]
-    return MapRow(GRAY, label, label, [0.1, 0.2, 0.7], maps, mask, mask & infection, regions)
+    masks = {"lung": mask, "Pneumothorax": mask & infection}
+    return MapRow(GREY, NAMES[label], NAMES[label], "Normal", [0.1, 0.2, 0.7], maps, masks, regions)
 
 
 def test_samples_have_a_named_row_for_each_class() -> None:
-    figure = draw_samples({"COVID-19": [GRAY] * 3, "Normal": [GRAY]}, "phantoms")
+    figure = draw_samples({"COVID-19": [GREY] * 3, "Normal": [GREY]}, "phantoms")
     assert len(panels_with_images(figure)) == 4
     assert "COVID-19" in texts(figure)
     assert "phantoms" in figure.get_suptitle()
@@ -68,7 +70,7 @@ def test_every_map_has_its_own_scale_and_every_row_a_bar() -> None:
 
 def test_maps_without_lime_and_masks_have_no_word_of_them() -> None:
     row = map_row(0, lime=0)
-    bare = MapRow(row.gray, 0, 0, row.probabilities, row.maps)
+    bare = MapRow(row.grey, "a", "a", "a", row.probabilities, row.maps)
     figure = draw_map_rows([bare], "AttnLRP", NAMES)
     assert len(panels_with_images(figure)) == 4
     assert "LIME" not in texts(figure)
@@ -115,7 +117,7 @@ def test_no_relevance_leaves_the_xray_as_it_is_and_much_hides_it() -> None:
 
 
 def test_overlay_says_what_it_shows() -> None:
-    figure = draw_overlay(GRAY, GRAY - 0.5, "x.png: predicted Normal (p = 0.70)", "AttnLRP for Normal (p = 0.70)")
+    figure = draw_overlay(GREY, GREY - 0.5, "x.png: predicted Normal (p = 0.70)", "AttnLRP for Normal (p = 0.70)")
     assert "x.png: predicted Normal" in figure.get_suptitle()
     assert "AttnLRP for Normal" in texts(figure)
     assert "against" in texts(figure)
@@ -124,7 +126,7 @@ def test_overlay_says_what_it_shows() -> None:
 
 def scores() -> list[Score]:
     return [
-        Score(f"{label}{index}", label, label, label, method, metric, value)
+        Score(f"{label}{index}", NAMES[label], NAMES[label], NAMES[label], method, metric, value)
         for metric in ("FaithfulnessEstimate", "PixelFlipping")
         for method in ("TransformerLRP", "LimeCXR", "Random")
         for label in range(3)
@@ -151,6 +153,19 @@ def test_boxplots_have_a_panel_for_each_method_and_metric_and_count_nan() -> Non
 
 
 def test_boxplots_survive_a_method_without_scores() -> None:
-    rows = [*scores(), Score("a", 0, 0, 0, "Broken", "PixelFlipping", math.nan)]
+    rows = [*scores(), Score("a", "Normal", "Normal", "Normal", "Broken", "PixelFlipping", math.nan)]
     figure = draw_boxplots(rows, NAMES, {"FaithfulnessEstimate": True, "PixelFlipping": False})
     assert pixels(figure).std() > 0
+
+
+def test_limes_superpixels_are_those_that_lime_shows() -> None:
+    """The strongest weights of the map against lime's own ``get_image_and_mask`` of the same explanation."""
+    lime_image = pytest.importorskip("lime.lime_image")
+    segments = np.arange(16).reshape(4, 4).repeat(8, axis=0).repeat(8, axis=1)
+    weights = np.random.default_rng(0).normal(size=16)
+    explanation = lime_image.ImageExplanation(np.zeros((32, 32, 3)), segments)
+    explanation.local_exp[1] = sorted(enumerate(weights), key=lambda entry: -abs(entry[1]))
+    for count in (1, 3, 8, 16):
+        _, expected = explanation.get_image_and_mask(1, positive_only=False, num_features=count)
+        np.testing.assert_array_equal(lime_regions(weights[segments], count), expected)
+    assert not lime_regions(np.zeros((4, 4)), 3).any()

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from quantus_vit.comparison.findings import ReportContent, findings
+from dataclasses import replace
+
+from quantus_vit.comparison.cases import Case
+from quantus_vit.comparison.findings import ReportContent, caveats, findings
+from quantus_vit.comparison.methods import METHODS
+from quantus_vit.comparison.metrics import METRICS
 from quantus_vit.comparison.sampling import Selection
 from quantus_vit.comparison.scores import Score
 from quantus_vit.comparison.statistics import significance, table
@@ -8,27 +13,37 @@ from quantus_vit.comparison.statistics import significance, table
 from .toys import protocol
 
 
-def content_of(values: dict[tuple[str, str], list[float]], higher: bool = True) -> ReportContent:
+def content_of(values: dict[tuple[str, str], list[float]], higher: bool = True, **changes) -> ReportContent:
     scores = [
-        Score(f"{index}.png", 0, 0, 0, method, metric, value)
+        Score(f"{index}.png", "a", "a", "a", method, metric, value)
         for (metric, method), numbers in values.items()
         for index, value in enumerate(numbers)
     ]
-    return ReportContent(
+    specs = {
+        metric: replace(METRICS["FaithfulnessEstimate"], name=metric.split("[")[0], higher_is_better=higher)
+        for metric, _ in values
+    }
+    content = ReportContent(
         protocol=protocol(),
         environment={},
-        class_names=("a", "b", "c"),
-        selection=Selection((0,), (1, 0, 0), 1),
+        dataset="toys",
+        task="multiclass",
+        labels=("a", "b", "c"),
+        selection=Selection((Case(0, "0.png", "a", 0),), {"a": 1, "b": 0, "c": 0}, 1),
         scores=scores,
+        predictions=[],
         table=table(scores),
         by_class=[],
         significance=significance(scores),
         spread=[],
         failures=[],
         notes=[],
-        higher_is_better={metric: higher for metric, _ in values},
+        metrics=specs,
+        methods={method: METHODS["Random"] for _, method in values},
+        foreign_rows=0,
         complete=True,
     )
+    return replace(content, **changes)
 
 
 RISING = [0.01 * index for index in range(12)]
@@ -39,7 +54,7 @@ def test_findings_name_the_order_and_the_confirmed_differences() -> None:
     (sentence,) = findings(content_of({("F", "A"): RISING, ("F", "B"): HIGH}))
     assert "higher is better), by mean: B 0.610, A 0.055." in sentence
     # 12 pairs of one sign: two-sided p = 2 / 2**12
-    assert "Different at 0.05 after Holm's correction: A and B (p = 0.00049)." in sentence
+    assert "Significantly different (paired tests, 0.05 after Holm's correction): A and B (p = 0.00049)." in sentence
 
 
 def test_findings_turn_around_where_lower_is_better() -> None:
@@ -49,7 +64,7 @@ def test_findings_turn_around_where_lower_is_better() -> None:
 
 def test_findings_do_not_claim_what_is_not_confirmed() -> None:
     (sentence,) = findings(content_of({("F", "A"): [0.1, 0.5, 0.3], ("F", "B"): [0.2, 0.4, 0.4]}))
-    assert "No two methods differ by the paired tests" in sentence
+    assert "No two methods differ significantly" in sentence
 
 
 def test_findings_say_when_the_baseline_decides() -> None:
@@ -69,4 +84,21 @@ def test_findings_say_when_the_baseline_decides() -> None:
 
 def test_findings_of_a_metric_without_scores() -> None:
     nan = float("nan")
-    assert findings(content_of({("F", "A"): [nan, nan]})) == ["F: no score at all."]
+    assert findings(content_of({("F", "A"): [nan, nan]})) == ["F: no image has a score."]
+
+
+def test_caveats_say_whose_removal_lime_was_scored_under() -> None:
+    values = {("F", "LimeCXR"): RISING}
+    lime = {"LimeCXR": METHODS["LimeCXR"]}
+    matched = " ".join(caveats(content_of(values, methods=lime)))
+    assert "LimeCXR's replacement is the metric's" in matched
+    own = protocol(lime_replacement="mean")
+    assert "how well the two agree" in " ".join(caveats(content_of(values, methods=lime, protocol=own)))
+    assert "replaces parts of the image by itself" not in " ".join(caveats(content_of(values)))
+
+
+def test_caveats_warn_of_boxes() -> None:
+    content = content_of({("F", "A"): RISING})
+    rows = [replace(row, mask_kind="box") for row in content.table]
+    assert "Some masks are boxes" in " ".join(caveats(replace(content, table=rows)))
+    assert "boxes" not in " ".join(caveats(content))

@@ -1,226 +1,107 @@
-"""Calls of Quantus against values known by definition, or computed by a loop of our own."""
+"""The table of metrics: rows, settings, direction, and a metric of another package in one file."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from quantus_vit.comparison.metrics import METRICS, break_ties, build_scorers, score_maps, ties_matter
+from quantus_vit.comparison.metrics import METRICS, MetricSpec, build_scorers, by_baseline
+from quantus_vit.comparison.scoring import score_maps
+from quantus_vit.tables import Table
 
-from .toys import SIZE, Images, LinearModel, contribution, protocol
-
-values_of_channels = pytest.mark.skipif(
-    tuple(map(int, version("quantus").split(".")[:2])) < (0, 6), reason="a feature of older versions is a pixel"
-)
+from .toys import SIZE, LinearModel, protocol, scored
 
 
-def scorer_of(name: str, **changes):
-    settings = protocol(metrics=(name.split("[")[0],), **changes)
-    return next(scorer for scorer in build_scorers(settings) if scorer.name == name), settings
-
-
-def score_map(scorer, relevance, *rest) -> list[float]:
-    (scores,) = score_maps(scorer, [relevance], *rest)
-    return scores
-
-
-def exact_map(model: LinearModel, item, target: int) -> np.ndarray:
-    return contribution(model, item["image"][None], [target])[0]
-
-
-@pytest.fixture
-def even_model(model: LinearModel) -> LinearModel:
-    """A model that treats the channels alike, so that of a grey image the order of a pixel's channels is no matter."""
-    with torch.no_grad():
-        weights = model.layer.weight.reshape(3, 3, -1).mean(1, keepdim=True)
-        model.layer.weight.copy_(weights.repeat(1, 3, 1).flatten(1))
-    return model
-
-
-def ordered_values(relevance: np.ndarray) -> np.ndarray:
-    """Values of the image, most relevant first: (pixels * 3, 2), pixel and channel."""
-    pixels = np.argsort(-relevance.ravel())
-    return np.stack([pixels.repeat(3), np.tile(np.arange(3), pixels.size)], axis=1)
-
-
-def test_faithfulness_of_the_exact_map_of_a_linear_model_is_one(even_model: LinearModel) -> None:
-    """Replacing values by 0 takes away exactly their contribution, so drops and sums are the same numbers."""
-    item = Images([1])[0]
-    scorer, settings = scorer_of("FaithfulnessEstimate")
-    relevance = exact_map(even_model, item, 2)
-    assert score_map(scorer, relevance, item, 2, even_model, settings, "cpu") == pytest.approx([1.0])
-    assert score_map(scorer, -relevance, item, 2, even_model, settings, "cpu") == pytest.approx([-1.0])
-
-
-@values_of_channels
-@pytest.mark.parametrize("baseline", [0.0, 1.5, "black"])
-def test_faithfulness_by_a_loop(even_model: LinearModel, baseline: float | str) -> None:
-    item = Images([0])[0]
-    relevance = np.random.default_rng(0).normal(size=(1, SIZE, SIZE)).astype(np.float32)
-    scorer, settings = scorer_of("FaithfulnessEstimate", baselines=(baseline,), features_in_step=8)
-    (score,) = score_map(scorer, relevance, item, 1, even_model, settings, "cpu")
-    image = item["image"].numpy().reshape(3, -1)
-    value = image.min() if baseline == "black" else baseline
-
-    def logit(values: np.ndarray) -> float:
-        return even_model(torch.as_tensor(values.reshape(1, 3, SIZE, SIZE)))[0, 1].item()
-
-    sums, drops = [], []
-    for step in ordered_values(relevance).reshape(-1, 8, 2):
-        changed = image.copy()
-        changed[step[:, 1], step[:, 0]] = value
-        drops.append(logit(image) - logit(changed))
-        sums.append(relevance.ravel()[step[:, 0]].sum())
-    assert score == pytest.approx(np.corrcoef(sums, drops)[0, 1], abs=1e-4)
-
-
-@values_of_channels
-def test_pixel_flipping_is_the_area_under_the_falling_score(even_model: LinearModel) -> None:
-    """Of a linear model the score falls by the contributions of each step in turn, the largest first."""
-    item = Images([1])[0]
-    relevance = exact_map(even_model, item, 2)
-    scorer, settings = scorer_of("PixelFlipping", features_in_step=8)
-    (score,) = score_map(scorer, relevance, item, 2, even_model, settings, "cpu")
-    falls = np.sort(relevance.ravel().repeat(3) / 3)[::-1].reshape(-1, 8).sum(1)
-    curve = even_model(item["image"][None])[0, 2].item() - np.cumsum(falls)
-    assert score == pytest.approx((curve.sum() - (curve[0] + curve[-1]) / 2), rel=1e-4)
-
-
-def test_a_map_without_contrast_has_no_score(model: LinearModel) -> None:
-    item = Images([0])[0]
-    for name in ("FaithfulnessEstimate", "PixelFlipping", "RelevanceMassAccuracy[mask=lung]", "Sparseness"):
-        scorer, settings = scorer_of(name)
-        for constant in (0.0, 0.3, np.nan):
-            relevance = np.full((1, SIZE, SIZE), constant, dtype=np.float32)
-            assert np.isnan(score_map(scorer, relevance, item, 0, model, settings, "cpu")).all()
-
-
-def test_shares_of_positive_relevance_inside_the_masks(model: LinearModel) -> None:
-    item = Images([0])[0]
-    relevance = np.random.default_rng(1).normal(size=(1, SIZE, SIZE)).astype(np.float32)
-    for mask in ("lung", "infection"):
-        scorer, settings = scorer_of(f"RelevanceMassAccuracy[mask={mask}]")
-        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
-        inside, positive = item[f"{mask}_mask"].numpy(), relevance > 0
-        assert score == pytest.approx(relevance[inside & positive].sum() / relevance[positive].sum())
-        scorer, settings = scorer_of(f"RelevanceRankAccuracy[mask={mask}]")
-        top = np.argsort(-relevance.ravel())[: inside.sum()]
-        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
-        assert score == pytest.approx(inside.ravel()[top].mean())
-        scorer, settings = scorer_of(f"PointingGame[mask={mask}]")
-        (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
-        assert score == float(inside.ravel()[relevance.argmax()])
-
-
-def test_masks_that_are_missing_or_empty_are_not_scored() -> None:
-    sick, healthy = Images([0, 2])[0], Images([0, 2])[1]
-    infection, _ = scorer_of("PointingGame[mask=infection]")
-    lung, _ = scorer_of("PointingGame[mask=lung]")
-    assert infection.applies_to(sick)
-    assert not infection.applies_to(healthy)
-    assert lung.applies_to(healthy)
-    assert not lung.applies_to(healthy | {"has_lung_mask": False})
-
-
-def test_sparseness_is_the_gini_index(model: LinearModel) -> None:
-    item = Images([0])[0]
-    relevance = np.random.default_rng(2).normal(size=(1, SIZE, SIZE)).astype(np.float32)
-    scorer, settings = scorer_of("Sparseness")
-    (score,) = score_map(scorer, relevance, item, 0, model, settings, "cpu")
-    x = np.abs(relevance.ravel().astype(np.float64))
-    gini = np.abs(x[:, None] - x[None]).sum() / (2 * x.size**2 * x.mean())
-    assert score == pytest.approx(gini, abs=1e-4)
-
-
-def test_sensitivity_asks_for_more_maps(model: LinearModel) -> None:
-    item = Images([0])[0]
-    scorer, settings = scorer_of("MaxSensitivity")
-    calls = []
-
-    def explain(model, inputs, targets, **kwargs):
-        calls.append(len(inputs))
-        return contribution(model, inputs, targets)
-
-    (score,) = score_map(scorer, exact_map(model, item, 0), item, 0, model, settings, "cpu", explain)
-    assert len(calls) == 5
-    assert score > 0
-
-
-def test_every_documented_metric_gives_a_number(model: LinearModel) -> None:
-    item, settings = Images([0])[0], protocol(metrics=tuple(METRICS))
-    for scorer in build_scorers(settings):
-        explain = contribution if scorer.re_explains else None
-        (score,) = score_map(scorer, exact_map(model, item, 0), item, 0, model, settings, "cpu", explain)
-        assert np.isfinite(score), scorer.name
-
-
-def test_every_documented_metric_can_be_built_and_others_are_refused() -> None:
-    names = [scorer.name for scorer in build_scorers(protocol(metrics=tuple(METRICS), baselines=(0.0, "black")))]
+def test_every_metric_can_be_built_and_others_are_refused() -> None:
+    settings = protocol(metrics=tuple(METRICS.names()), baselines=(0.0, "black"))
+    scorers = build_scorers(settings, ("lung",))
+    names = [scorer.name for scorer in scorers]
     assert len(set(names)) == len(names)
-    assert {name.split("[")[0] for name in names} == set(METRICS)
+    assert {scorer.spec.name for scorer in scorers} == set(METRICS.names())
     assert "FaithfulnessEstimate[baseline=black]" in names
-    with pytest.raises(ValueError, match="unknown metric 'Faith'; known are FaithfulnessEstimate, PixelFlipping"):
+    for scorer in scorers:
+        assert scorer.build() is not scorer.build()
+    with pytest.raises(ValueError, match=r"unknown metric 'Faith'; .*FaithfulnessEstimate, PixelFlipping"):
         build_scorers(protocol(metrics=("Faith",)))
 
 
-@given(st.lists(st.integers(-3, 3), min_size=2, max_size=40), st.integers(0, 9))
-def test_breaking_ties_keeps_what_is_not_tied(numbers: list[int], seed: int) -> None:
-    relevance = np.array(numbers, dtype=np.float32).reshape(1, 1, -1)
-    copies = break_ties(relevance, 3, [seed])
-    assert copies.shape == (3, *relevance.shape)
-    np.testing.assert_allclose(copies, np.broadcast_to(relevance, copies.shape), atol=1e-6)
-    for copy in copies:
-        order = np.argsort(copy.ravel())
-        assert (np.diff(relevance.ravel()[order]) >= 0).all()
-        if any(numbers):
-            assert len(np.unique(copy)) == len(numbers)
+def test_a_localisation_metric_has_a_row_for_every_finding_with_masks() -> None:
+    settings = protocol(metrics=("PointingGame", "FaithfulnessEstimate"))
+    names = [scorer.name for scorer in build_scorers(settings, ("Pneumothorax", "lung"))]
+    assert names == ["PointingGame[mask=Pneumothorax]", "PointingGame[mask=lung]", "FaithfulnessEstimate"]
 
 
-def test_orders_of_ties_differ_and_are_seeded() -> None:
-    relevance = np.repeat(np.array([0.0, 1.0], dtype=np.float32), 50).reshape(1, 10, 10)
-    first, second = break_ties(relevance, 2, [1])
-    assert (np.argsort(first.ravel()) != np.argsort(second.ravel())).any()
-    np.testing.assert_array_equal(break_ties(relevance, 2, [1]), [first, second])
-
-
-def test_superpixels_have_ties_that_matter_and_smooth_maps_have_not() -> None:
-    superpixels = np.arange(4.0).repeat(16).reshape(1, 8, 8)
-    noise = np.random.default_rng(0).random((1, 8, 8))
-    assert ties_matter(superpixels, features_in_step=8)
-    assert not ties_matter(superpixels, features_in_step=48)  # steps of just a superpixel
-    assert not ties_matter(noise, features_in_step=8)
-    assert not ties_matter(superpixels, features_in_step=192)  # one step holds all
-
-
-def test_scores_are_averaged_over_orders_only_where_ties_decide(model: LinearModel) -> None:
-    item = Images([0])[0]
-    scorer, settings = scorer_of("FaithfulnessEstimate", tie_breaks=4)
-    blocks = np.arange(4.0, dtype=np.float32).repeat(16).reshape(1, 8, 8)
-    scores = score_map(scorer, blocks, item, 0, model, settings, "cpu")
-    assert len(scores) == 4
-    assert len(set(scores)) > 1
-    assert scores == score_map(scorer, blocks, item, 0, model, settings, "cpu")
-    smooth = np.random.default_rng(0).random((1, SIZE, SIZE)).astype(np.float32)
-    assert len(score_map(scorer, smooth, item, 0, model, settings, "cpu")) == 1
-
-
-def test_maps_scored_together_get_the_scores_they_get_alone(model: LinearModel) -> None:
-    item = Images([0])[0]
-    generator = np.random.default_rng(0)
-    maps = [
-        generator.normal(size=(1, SIZE, SIZE)).astype(np.float32),
-        np.zeros((1, SIZE, SIZE), dtype=np.float32),
-        100 * np.arange(4.0, dtype=np.float32).repeat(16).reshape(1, 8, 8),
+def test_options_in_brackets_replace_settings_and_name_the_row() -> None:
+    settings = protocol(metrics=("FaithfulnessEstimate[features_in_step=4]",), baselines=(0.0, 1.0))
+    scorers = build_scorers(settings)
+    assert [scorer.name for scorer in scorers] == [
+        "FaithfulnessEstimate[features_in_step=4,baseline=0.0]",
+        "FaithfulnessEstimate[features_in_step=4,baseline=1.0]",
     ]
-    for name in ("FaithfulnessEstimate", "PixelFlipping", "Sparseness", "RelevanceMassAccuracy[mask=lung]"):
-        scorer, settings = scorer_of(name)
-        together = score_maps(scorer, maps, item, 0, model, settings, "cpu")
-        alone = [score_map(scorer, relevance, item, 0, model, settings, "cpu") for relevance in maps]
-        assert [len(scores) for scores in together] == [1, 1, 2 if scorer.by_order else 1]
-        for one, other in zip(together, alone, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert {scorer.build().features_in_step for scorer in scorers} == {4}
+
+
+def test_each_metric_gets_its_own_settings_and_no_others() -> None:
+    scorers = {scorer.spec.name: scorer for scorer in build_scorers(protocol(metrics=tuple(METRICS.names())), ("m",))}
+    assert "nr_samples" in scorers["MaxSensitivity"].settings
+    assert all("nr_samples" not in scorer.settings for name, scorer in scorers.items() if name != "MaxSensitivity")
+
+
+@pytest.mark.parametrize("name", ["FaithfulnessEstimate", "RelevanceMassAccuracy", "RelevanceRankAccuracy",
+                                  "PointingGame"])  # fmt: skip
+def test_higher_is_better_for_the_map_of_the_truth(name: str) -> None:
+    """A model that looks at the lesion alone: its exact map is better than the map of everything else."""
+    import torch
+
+    model, image = LinearModel().eval(), scored(label=0)
+    lesion = image.masks["infection"].expand(3, SIZE, SIZE).flatten()
+    with torch.no_grad():
+        model.layer.weight.copy_(torch.where(lesion, image.image.flatten().sign(), 0.0).expand(3, -1))
+    scorers = build_scorers(protocol(metrics=(name,), baselines=(0.0,)), ("infection",))
+    oracle = (image.image * model.layer.weight[0].detach().reshape(3, SIZE, SIZE)).sum(0, keepdim=True).numpy()
+    generator = np.random.default_rng(0)
+    truth, opposite = oracle + 1e-6 * generator.random(oracle.shape), oracle.max() - oracle
+    good, bad = score_maps(scorers[0], [truth, opposite], image, model, protocol(), "cpu")
+    assert scorers[0].spec.higher_is_better
+    assert np.mean(good) > np.mean(bad)
+
+
+class Brightest:
+    """A metric of another package: the largest relevance."""
+
+    def __init__(self, factor: float, **_: object) -> None:
+        self.factor = factor
+
+    def __call__(self, a_batch: np.ndarray, **_: object) -> list[float]:
+        return [self.factor * float(relevance.max()) for relevance in a_batch]
+
+
+SPEC = MetricSpec(
+    name="Brightest",
+    summary="the largest relevance",
+    category="complexity",
+    higher_is_better=True,
+    build=Brightest,
+    settings=lambda protocol: {"factor": 2.0},
+    variants=by_baseline,
+)
+
+
+def test_a_metric_of_another_package_comes_by_its_entry_point(monkeypatch) -> None:
+    from quantus_vit import tables
+    from quantus_vit.comparison.metrics import base
+
+    entry = EntryPoint("Brightest", f"{__name__}:SPEC", "quantus_vit.metrics")
+    monkeypatch.setattr(tables, "entry_points", lambda group: [entry] if group == "quantus_vit.metrics" else [])
+    monkeypatch.setattr(base, "METRICS", Table("metric", MetricSpec, "quantus_vit.metrics"))
+    (scorer,) = build_scorers(protocol(metrics=("Brightest",)))
+    assert scorer.settings == {"factor": 2.0, "perturb_baseline": 0.0}
+    relevance = np.arange(float(SIZE * SIZE)).reshape(1, SIZE, SIZE)
+    assert score_maps(scorer, [relevance], scored(), LinearModel(), protocol(), "cpu") == [[2.0 * 63]]
+
+
+def test_a_category_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the category of M must be one of .*, got 'beauty'"):
+        MetricSpec("M", "", "beauty", True, Brightest)  # type: ignore[arg-type]

@@ -1,40 +1,50 @@
-"""Whole comparisons on the toys: files, report, interrupts."""
+"""Whole comparisons on the toys: files, report, interrupts, refusals."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from quantus_vit.comparison import runner
-from quantus_vit.comparison.pipeline import Outcome, compare
+from quantus_vit.comparison import compare, runner
+from quantus_vit.comparison.cases import data_digest
+from quantus_vit.comparison.folder import locked
+from quantus_vit.comparison.pipeline import Outcome
+from quantus_vit.comparison.scores import Score
 
-from .toys import CLASSES, Images, LinearModel, protocol, read_rows
+from .toys import CLASSES, Images, LinearModel, classifier_of, logs_of, protocol, read_rows, unreadable
 
 LABELS = [0, 0, 1, 1, 2, 2]
 pytestmark = pytest.mark.usefixtures("contribution_method")
 
 
 def compared(folder: Path, model: LinearModel, dataset: Images | None = None, **changes) -> Outcome:
-    return compare(folder, protocol(**changes), model, dataset or Images(LABELS), CLASSES, quiet=True, command="a <b>")
+    options = {name: changes.pop(name) for name in ("report_only", "retry_failed") if name in changes}
+    names, task = changes.pop("model_classes", CLASSES), changes.pop("task", "multiclass")
+    dataset = dataset or Images(LABELS)
+    settings = replace(protocol(**changes), data_digest=data_digest(dataset))
+    classifier = classifier_of(model, names, task)
+    return compare(folder, settings, classifier, dataset, quiet=True, command="a <b>", **options)
 
 
 def test_all_files_of_the_contract_are_there(tmp_path, model: LinearModel) -> None:
     outcome = compared(tmp_path, model)
     assert outcome.complete
     assert read_rows(tmp_path / "table1.csv")[0] == [
-        "method", "metric", "mean", "ci_low", "ci_high", "median", "n", "nan",
+        "method", "metric", "mean", "ci_low", "ci_high", "median", "n", "nan", "category", "mask_kind",
     ]  # fmt: skip
     assert [row[:2] for row in read_rows(tmp_path / "table1.csv")[1:]] == [
         ["Contribution", "FaithfulnessEstimate"],
         ["Random", "FaithfulnessEstimate"],
     ]
-    scores = read_rows(tmp_path / "scores.csv")[1:]
-    mean = np.mean([float(row[6]) for row in scores if row[4] == "Contribution"])
+    scores = read_rows(tmp_path / "scores.csv")
+    assert scores[0] == ["path", "label", "predicted", "target", "method", "metric", "score"]
+    mean = np.mean([float(row[6]) for row in scores[1:] if row[4] == "Contribution"])
     assert float(read_rows(tmp_path / "table1.csv")[1][2]) == pytest.approx(mean)
     assert len(read_rows(tmp_path / "significance.csv")) == 2
     assert len(read_rows(tmp_path / "by_class.csv")) == 7
@@ -56,7 +66,7 @@ def test_a_row_for_each_baseline_when_there_are_several(tmp_path, model: LinearM
 
 
 def test_the_report_stands_alone_and_holds_the_numbers(tmp_path, model: LinearModel) -> None:
-    outcome = compared(tmp_path, model)
+    outcome = compared(tmp_path, model, metrics=("FaithfulnessEstimate", "PointingGame"), overrides=("metrics",))
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert page.count("data:image/png;base64,") == 3
@@ -65,6 +75,8 @@ def test_the_report_stands_alone_and_holds_the_numbers(tmp_path, model: LinearMo
         assert f"{row.ci_low:.3f} to {row.ci_high:.3f}" in page
     assert "a &lt;b&gt;" in page
     assert "6 images: 2 COVID-19, 2 Non-COVID, 2 Normal." in page
+    assert "Maps explain the true class." in page
+    assert "Protocol custom, version 1, with other metrics." in page
     for tag in ("table", "ul", "figure", "h2", "p", "tr", "td"):
         assert len(re.findall(f"<{tag}[ >]", page)) == page.count(f"</{tag}>")
 
@@ -80,29 +92,31 @@ def test_an_interrupt_leaves_tables_and_the_rerun_completes_them(tmp_path, model
 
     monkeypatch.setattr(runner, "score_maps", interrupted)
     outcome = compared(tmp_path, model)
+    assert outcome.interrupted
     assert not outcome.complete
     assert [row.n for row in outcome.table] == [3, 3]
     assert "interrupted" in capsys.readouterr().err
-    assert "scores stand on 3 of 6 images" in (tmp_path / "report.html").read_text()
+    assert "scores cover 3 of 6 cases" in (tmp_path / "report.html").read_text()
     outcome = compared(tmp_path, model)
     assert outcome.complete
     assert [row.n for row in outcome.table] == [6, 6]
     assert "not finished" not in (tmp_path / "report.html").read_text()
 
 
-def test_a_report_alone_scores_nothing(tmp_path, model, monkeypatch) -> None:
+def test_a_report_alone_scores_nothing(tmp_path, model) -> None:
     compared(tmp_path, model)
     lines = (tmp_path / "scores.csv").read_text().splitlines(keepends=True)
     (tmp_path / "scores.csv").write_text("".join(lines[:7]))
     for name in ("table1.csv", "report.html", "figure5.png"):
         (tmp_path / name).unlink()
-    outcome = compare(tmp_path, protocol(), model, Images(LABELS), CLASSES, report_only=True)
+    outcome = compared(tmp_path, model, report_only=True)
     assert not outcome.complete
     assert [row.n for row in outcome.table] == [3, 3]
-    assert "scores stand on 3 of 6 images" in (tmp_path / "report.html").read_text()
+    assert "scores cover 3 of 6 cases" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "figure5.png").exists()
     with pytest.raises(ValueError, match="holds no scores to report"):
-        compare(tmp_path / "empty", protocol(), model, Images(LABELS), CLASSES, report_only=True)
+        compared(tmp_path / "empty", model, report_only=True)
+    assert not (tmp_path / "empty").exists()
 
 
 def test_an_interrupt_before_any_score_leaves_empty_tables(tmp_path, model, monkeypatch) -> None:
@@ -116,26 +130,182 @@ def test_an_interrupt_before_any_score_leaves_empty_tables(tmp_path, model, monk
 
 
 def test_unreadable_images_are_in_the_report_and_not_in_the_figures(tmp_path, model: LinearModel) -> None:
-    outcome = compared(tmp_path, model, Images(LABELS, broken=(0, 4)))
+    outcome = compared(tmp_path, model, Images(LABELS, broken={0: unreadable(), 4: unreadable()}))
     assert [(row.n, row.nan) for row in outcome.table] == [(4, 2), (4, 2)]
+    assert (outcome.cases, outcome.read) == (6, 4)
     page = (tmp_path / "report.html").read_text()
     assert "reading the image" in page
-    assert "of 4 of them right" in page
+    assert "of 4 correctly" in page
+
+
+def test_a_run_without_a_readable_image_says_so(tmp_path, model: LinearModel) -> None:
+    outcome = compared(tmp_path, model, Images(LABELS, broken=dict.fromkeys(range(6), unreadable())))
+    assert (outcome.cases, outcome.read) == (6, 0)
+    assert [(row.n, row.nan) for row in outcome.table] == [(0, 6), (0, 6)]
 
 
 def test_a_class_without_images_is_left_out(tmp_path, model: LinearModel) -> None:
     outcome = compared(tmp_path, model, Images([0, 0, 1]))
-    assert outcome.selection.taken == (2, 1, 0)
+    assert list(outcome.selection.taken.values()) == [2, 1, 0]
     assert len(read_rows(tmp_path / "by_class.csv")) == 5
 
 
-def test_masks_are_asked_for_before_the_work(tmp_path, model: LinearModel) -> None:
-    class Unmasked(Images):
-        def __getitem__(self, index: int) -> dict:
-            return super().__getitem__(index) | {"has_lung_mask": False, "has_infection_mask": False}
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("Contribution", "AttnLPR")}, "unknown method 'AttnLPR'"),
+        ({"methods": ("Contribution[a=1",)}, "cannot read"),
+        ({"metrics": ("Faith",)}, "unknown metric 'Faith'"),
+        ({"metrics": ("FaithfulnessEstimate[nr_runs=3]",)}, "cannot be made: .*nr_runs"),
+        ({"classes": ("Normal:COVID-19",)}, "--classes takes MODEL=DATA"),
+        ({"classes": ("Healthy=Normal",)}, "the model has no class 'Healthy'; the model has COVID-19"),
+        ({"findings": ("Effusion",)}, "--findings: there is no 'Effusion' among the data's classes"),
+        (
+            {"model_classes": ("cat", "dog", "Normal")},
+            r"no output for 'COVID-19', 'Non-COVID' of the data; the model has cat, dog",
+        ),
+        ({"task": "multilabel", "softmax": True}, "the model's task is 'multilabel'"),
+        ({"model_classes": ("a", "b", "c", "COVID-19", "Non-COVID", "Normal")}, r"the model toy.* \(1, 3\) for one"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path, model, changes, message) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        compared(tmp_path / "out", model, **changes)
+    assert not (tmp_path / "out").exists()
 
-    with pytest.raises(ValueError, match="PointingGame compare maps with masks, but no image of the sample has one"):
-        compared(tmp_path, model, Unmasked(LABELS), metrics=("FaithfulnessEstimate", "PointingGame"))
+
+def test_masks_are_asked_for_before_the_work(tmp_path, model: LinearModel) -> None:
+    metrics = ("FaithfulnessEstimate", "PointingGame")
+    with pytest.raises(ValueError, match="PointingGame: these metrics compare maps with masks, but no image"):
+        compared(tmp_path / "out", model, Images(LABELS, masks=()), metrics=metrics)
+    with pytest.raises(ValueError, match="PointingGame compare maps with masks, but all masks of the sample are empty"):
+        compared(tmp_path / "out", model, Images([2, 2], masks=("infection",)), metrics=metrics)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_failed_without_a_score_leaves_the_folder_free(tmp_path, model, monkeypatch) -> None:
+    """A command that was put right is not refused for "other settings"."""
+    from quantus_vit.comparison.explaining import MethodCall
+
+    def broken(*_):
+        raise ImportError("no such library")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MethodCall, "explain", broken)
+        with pytest.raises(ImportError):
+            compared(tmp_path, model, samples=3)
+    assert compared(tmp_path, model).complete
+    with pytest.raises(ValueError, match=r"holds scores of other settings.*samples: 3 here, 6 there"):
+        compared(tmp_path, model, samples=3)
+    assert len(logs_of(tmp_path).scores.rows) == 12
+
+
+def test_maps_of_other_settings_are_not_taken_over(tmp_path, model: LinearModel, monkeypatch) -> None:
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "score_maps", interrupted)
+        compared(tmp_path, model, methods=("Random",))
+    before = logs_of(tmp_path).maps.load(Images(LABELS).records[0].identity, 0, "Random")
+    assert before is not None
+    compared(tmp_path, model, methods=("Random",), sample_seed=1)
+    after = logs_of(tmp_path).maps.load(Images(LABELS).records[0].identity, 0, "Random")
+    assert (before != after).any()
+
+
+def test_folders_that_are_no_result_folders(tmp_path, model: LinearModel) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file; name a folder"):
+        compared(tmp_path / "file", model)
+    with pytest.raises(OSError, match=r"file/below|file"):
+        compared(tmp_path / "file" / "below", model)
+    (tmp_path / "scores.csv").write_text("")
+    with pytest.raises(ValueError, match=r"holds a scores\.csv without config\.json"):
+        compared(tmp_path, model)
+
+
+def test_a_second_run_is_kept_out_of_the_folder(tmp_path, model: LinearModel) -> None:
+    with locked(tmp_path), pytest.raises(ValueError, match=r"another run \(process \d+\) is writing into"):
+        compared(tmp_path, model)
+    assert compared(tmp_path, model).complete
+
+
+def test_foreign_rows_are_told_and_in_no_table(tmp_path, model: LinearModel, capsys) -> None:
+    table = compared(tmp_path, model).table
+    logs_of(tmp_path).scores.append(
+        [Score("other.png", "Normal", "Normal", "Normal", "Random", "FaithfulnessEstimate", 9.0)]
+    )
+    assert compared(tmp_path, model).table == table
+    assert "1 rows of no case of this run, or twice; they are left out" in capsys.readouterr().err
+    assert "scores.csv holds 1 rows of no case" in (tmp_path / "report.html").read_text()
+
+
+def test_a_damaged_log_is_told_with_its_line(tmp_path, model: LinearModel) -> None:
+    compared(tmp_path, model)
+    path = tmp_path / "scores.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:4], "Foo\n", *lines[4:]]))
+    with pytest.raises(ValueError, match=r"scores\.csv' is damaged at line 5: 1 columns, expected 7"):
+        compared(tmp_path, model)
+
+
+def test_classes_are_matched_by_name_in_whatever_order(tmp_path, model: LinearModel) -> None:
+    plain = compared(tmp_path / "plain", model)
+    turned = LinearModel().eval()
+    turned.layer.weight.data = turned.layer.weight.data[[2, 0, 1]]
+    turned.layer.bias.data = model.layer.bias.data[[2, 0, 1]]
+    names = ("NORMAL", "covid-19", "Pneumonia")
+    other = compared(tmp_path / "other", turned, model_classes=names, classes=("Pneumonia=Non-COVID",))
+    assert [row.mean for row in other.table] == pytest.approx([row.mean for row in plain.table], abs=1e-5)
+    assert {row[3] for row in read_rows(tmp_path / "other" / "scores.csv")[1:]} == set(names)
+
+
+def test_findings_choose_the_classes(tmp_path, model: LinearModel) -> None:
+    outcome = compared(tmp_path, model, findings=("normal", "COVID-19"), samples=4)
+    assert set(outcome.selection.taken) == {"COVID-19", "Normal"}
+    assert {row[1] for row in read_rows(tmp_path / "scores.csv")[1:]} == {"COVID-19", "Normal"}
+
+
+FINDINGS = ("Edema", "Effusion", "Nodule")
+SEVERAL = [("Edema",), ("Edema", "Nodule"), (), ("Effusion",)]
+
+
+def test_several_findings_give_a_case_each_and_only_their_own_masks(tmp_path, model: LinearModel) -> None:
+    masks = ("Edema", "Nodule", "lung")
+    dataset = Images(SEVERAL, names=FINDINGS, task="multilabel", masks=masks, kind="box")
+    metrics = ("FaithfulnessEstimate", "RelevanceRankAccuracy")
+    outcome = compared(
+        tmp_path, model, dataset, model_classes=FINDINGS, task="multilabel", metrics=metrics, methods=("Contribution",)
+    )
+    assert outcome.complete
+    assert outcome.selection.describe().startswith("4 cases of 3 images: 2 Edema, 1 Effusion, 1 Nodule.")
+    counts = {row.metric: (row.n, row.mask_kind) for row in outcome.table}
+    # The lesion mask of the toys is empty where the last finding is there.
+    assert counts["FaithfulnessEstimate"] == (4, "")
+    assert counts["RelevanceRankAccuracy[mask=lung]"] == (4, "box")
+    assert counts["RelevanceRankAccuracy[mask=Edema]"] == (1, "box")
+    assert "RelevanceRankAccuracy[mask=Nodule]" not in counts
+    scores = read_rows(tmp_path / "scores.csv")[1:]
+    assert {(row[1], row[3]) for row in scores} == {(name, name) for name in FINDINGS}
+    for row in read_rows(tmp_path / "predictions.csv")[1:]:
+        likely = [name for name, p in zip(FINDINGS, map(float, row[4].split()), strict=True) if p > 0.5]
+        assert row[2] == ("|".join(likely) or "none")
+        assert row[3] == str(int(row[1] in likely))
+    assert "by finding" in (tmp_path / "report.html").read_text().lower()
+
+
+def test_one_logit_explains_both_kinds_of_images(tmp_path) -> None:
+    model = LinearModel(outputs=1).eval()
+    dataset = Images([("Pneumonia",), (), ("Pneumonia",), ()], names=("Pneumonia",), task="binary")
+    outcome = compared(tmp_path, model, dataset, model_classes=("Pneumonia",), task="binary", samples=4)
+    assert outcome.complete
+    assert outcome.selection.taken == {"Pneumonia": 2, "no Pneumonia": 2}
+    for row in read_rows(tmp_path / "predictions.csv")[1:]:
+        assert row[2] == ("Pneumonia" if float(row[4]) > 0.5 else "no Pneumonia")
+        assert row[3] == str(int(row[1] == row[2]))
+    contribution = next(row for row in outcome.table if row.method == "Contribution")
+    assert contribution.mean > 0.9
 
 
 def test_only_random_needs_no_figure_of_maps(tmp_path, model: LinearModel) -> None:

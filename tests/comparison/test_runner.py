@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
 from quantus_vit import register_method, unregister_method
 from quantus_vit.comparison import runner
-from quantus_vit.comparison.pipeline import compare
-from quantus_vit.comparison.runner import ComparisonRun, open_folder
-from quantus_vit.comparison.sampling import balanced_sample
-from quantus_vit.comparison.scores import CsvLog, Failure, Note, Score
+from quantus_vit.comparison.runner import ComparisonRun
+from quantus_vit.comparison.scores import Score
 from quantus_vit.errors import UnsupportedOperationError
 
-from .toys import Images, LinearModel, contribution, protocol
+from .toys import CLASSES, Images, LinearModel, contribution, logs_of, protocol, start, unreadable
 
 LABELS = [0, 0, 1, 1, 2, 2]
 pytestmark = pytest.mark.usefixtures("contribution_method")
 
 
-def start(folder, model, dataset=None, settings=None) -> ComparisonRun:
-    settings = settings or protocol()
-    dataset = dataset or Images(LABELS)
-    open_folder(folder, settings, {})
-    return ComparisonRun(folder, settings, model, dataset, balanced_sample(dataset.labels, 6, 3), "cpu")
+def finish(folder, model, dataset=None, settings=None, **options) -> ComparisonRun:
+    run = start(folder, model, dataset or Images(LABELS), settings, **options)
+    run.run(quiet=True)
+    return run
 
 
 def scores_in(folder) -> list[Score]:
-    return CsvLog(folder / "scores.csv", Score).rows
+    return logs_of(folder).scores.rows
+
+
+def by_key(rows: list[Score]) -> list[Score]:
+    return sorted(rows, key=lambda row: row.key)
 
 
 @pytest.fixture
@@ -47,21 +51,23 @@ def scripted():
         unregister_method(name)
 
 
-def test_every_image_method_and_metric_gets_a_score(tmp_path, model: LinearModel) -> None:
+def test_every_case_method_and_metric_gets_a_score(tmp_path, model: LinearModel) -> None:
     settings = protocol(metrics=("FaithfulnessEstimate", "PointingGame"))
-    start(tmp_path, model, settings=settings).run(quiet=True)
+    finish(tmp_path, model, settings=settings)
     rows = scores_in(tmp_path)
     by_metric = {name: sum(row.metric == name for row in rows) for name in {row.metric for row in rows}}
     # The third class has no lesion.
     assert by_metric == {"FaithfulnessEstimate": 12, "PointingGame[mask=infection]": 8, "PointingGame[mask=lung]": 12}
+    dataset = Images(LABELS)
+    places = {record.identity: index for index, record in enumerate(dataset.records)}
     for row in rows:
-        item = Images(LABELS)[Images(LABELS).paths.index(row.path)]
-        assert row.label == row.target == item["label"]
-        assert row.predicted == int(model(item["image"][None]).argmax())
+        index = places[row.path]
+        assert (row.label,) == (row.target,) == dataset.records[index].labels
+        assert row.predicted == CLASSES[int(model(dataset.sample(index, None).image[None]).argmax())]
 
 
 def test_the_predicted_class_can_be_the_target(tmp_path, model: LinearModel) -> None:
-    start(tmp_path, model, settings=protocol(target="predicted")).run(quiet=True)
+    finish(tmp_path, model, settings=protocol(target="predicted"))
     rows = scores_in(tmp_path)
     assert all(row.target == row.predicted for row in rows)
     assert any(row.target != row.label for row in rows)
@@ -69,22 +75,22 @@ def test_the_predicted_class_can_be_the_target(tmp_path, model: LinearModel) -> 
 
 @pytest.mark.parametrize("crash_at", [0, 1, 4, 5])
 def test_a_rerun_after_a_crash_gives_the_scores_of_an_unbroken_run(tmp_path, model, monkeypatch, crash_at: int) -> None:
-    start(tmp_path / "whole", model).run(quiet=True)
+    finish(tmp_path / "whole", model)
     computed, score_maps = [], runner.score_maps
 
-    def crashing(scorer, maps, item, *rest):
+    def crashing(scorer, maps, image, *rest):
         if len(computed) == crash_at:
             raise KeyboardInterrupt
-        computed.append(item["path"])
-        return score_maps(scorer, maps, item, *rest)
+        computed.append(image.seed)
+        return score_maps(scorer, maps, image, *rest)
 
     monkeypatch.setattr(runner, "score_maps", crashing)
     with pytest.raises(KeyboardInterrupt):
-        start(tmp_path / "cut", model).run(quiet=True)
+        finish(tmp_path / "cut", model)
     with (tmp_path / "cut" / "scores.csv").open("a") as file:
         file.write("half a li")
     crash_at = -1
-    start(tmp_path / "cut", model).run(quiet=True)
+    finish(tmp_path / "cut", model)
     assert scores_in(tmp_path / "cut") == scores_in(tmp_path / "whole")
     assert len(computed) == 6
 
@@ -98,38 +104,138 @@ def test_a_finished_run_computes_nothing_again(tmp_path, model: LinearModel, scr
 
     settings = protocol(methods=(scripted(counting),))
     for _ in range(2):
-        start(tmp_path, model, settings=settings).run(quiet=True)
+        finish(tmp_path, model, settings=settings)
     assert len(calls) == 6
 
 
-def test_another_setting_is_refused_with_the_difference(tmp_path, model: LinearModel) -> None:
-    start(tmp_path, model)
-    with pytest.raises(ValueError, match=r"holds scores of other settings.*samples: 9 here, 6 there"):
-        open_folder(tmp_path, protocol(samples=9), {})
-    open_folder(tmp_path, protocol(checkpoint="moved.safetensors"), {})
+def test_a_case_is_keyed_by_the_images_place_below_the_data_not_by_the_path(tmp_path, model: LinearModel) -> None:
+    finish(tmp_path, model)
+    elsewhere = Images(LABELS)
+    elsewhere.records = [
+        type(record)(record.identity, f"../other/{record.path}", None, record.labels, record.annotations)
+        for record in elsewhere.records
+    ]
+    finish(tmp_path, model, elsewhere)
+    assert len(scores_in(tmp_path)) == 12
 
 
-def test_folders_that_are_no_result_folders(tmp_path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="is a file; name a folder"):
-        open_folder(tmp_path / "file", protocol(), {})
-    (tmp_path / "scores.csv").write_text("")
-    with pytest.raises(ValueError, match=r"holds a scores\.csv without config\.json"):
-        open_folder(tmp_path, protocol(), {})
+def test_foreign_and_double_rows_enter_no_table(tmp_path, model: LinearModel) -> None:
+    run = finish(tmp_path, model)
+    expected = run.scores()
+    first = expected[0]
+    run.logs.scores.append(
+        [
+            first,
+            Score("another/image.png", "COVID-19", "Normal", "Normal", "Random", "FaithfulnessEstimate", 9.0),
+            Score(first.path, "Normal", "Normal", "Normal", "Random", "FaithfulnessEstimate", 9.0),
+            Score(first.path, first.label, "Normal", "Normal", "Other", "FaithfulnessEstimate", 9.0),
+            Score(first.path, first.label, "Normal", "Normal", "Random", "Other", 9.0),
+        ]
+    )
+    again = start(tmp_path, model, Images(LABELS))
+    assert again.scores() == expected
+    assert again.foreign_rows() == 5
 
 
-def test_an_image_that_cannot_be_read_is_nan_and_noted_once(tmp_path, model: LinearModel) -> None:
-    dataset = Images(LABELS, broken=(3,))
+def test_an_image_that_cannot_be_read_is_nan_and_tried_again(tmp_path, model: LinearModel) -> None:
+    dataset = Images(LABELS, broken={3: unreadable(3)})
     for _ in range(2):
-        start(tmp_path, model, dataset).run(quiet=True)
+        run = finish(tmp_path, model, dataset)
+        assert run.is_complete()
     rows = scores_in(tmp_path)
-    lost = [row for row in rows if row.path == dataset.paths[3]]
+    lost = [row for row in rows if row.path == dataset.records[3].identity]
     assert len(rows) == 12
-    assert [(row.label, row.predicted, row.target) for row in lost] == [(1, -1, -1)] * 2
+    assert [(row.label, row.predicted, row.target) for row in lost] == [("Non-COVID", "", "")] * 2
     assert all(math.isnan(row.score) == (row in lost) for row in rows)
-    (failure,) = CsvLog(tmp_path / "errors.csv", Failure).rows
-    assert failure.path == dataset.paths[3]
+    (failure,) = logs_of(tmp_path).failures.rows
+    assert (failure.path, failure.cause) == (dataset.records[3].identity, "image")
     assert "as an image" in failure.error
+    dataset.broken.clear()
+    finish(tmp_path, model, dataset)
+    assert not any(math.isnan(row.score) for row in scores_in(tmp_path))
+    assert logs_of(tmp_path).failures.rows == []
+
+
+def test_failed_images_can_be_left_as_they_are(tmp_path, model: LinearModel) -> None:
+    dataset = Images(LABELS, broken={3: unreadable(3)})
+    finish(tmp_path, model, dataset)
+    dataset.broken.clear()
+    finish(tmp_path, model, dataset, retry_failed=False)
+    assert sum(math.isnan(row.score) for row in scores_in(tmp_path)) == 2
+    assert len(logs_of(tmp_path).failures.rows) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error", "x.png"),
+        PermissionError(errno.EACCES, "Permission denied", "x.png"),
+        FileNotFoundError("no image file 'x.png'"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("retry_failed", [True, False])
+def test_what_the_machine_failed_at_is_never_booked_as_the_images(tmp_path, model, error, retry_failed) -> None:
+    dataset = Images(LABELS, broken={2: error})
+    run = finish(tmp_path, model, dataset)
+    assert not run.is_complete()
+    assert len(scores_in(tmp_path)) == 10
+    assert not any(math.isnan(row.score) for row in scores_in(tmp_path))
+    (failure,) = logs_of(tmp_path).failures.rows
+    assert failure.cause == "machine"
+    dataset.broken.clear()
+    run = finish(tmp_path, model, dataset, retry_failed=retry_failed)
+    assert run.is_complete()
+    assert logs_of(tmp_path).failures.rows == []
+    finish(tmp_path / "whole", model)
+    assert by_key(scores_in(tmp_path)) == by_key(scores_in(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+def test_memory_that_runs_out_in_a_method_or_metric_is_tried_again(tmp_path, model, scripted, monkeypatch, error):
+    calls = []
+
+    def odd(model, inputs, targets, **_):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return contribution(model, inputs, targets)
+
+    settings = protocol(methods=(scripted(odd),))
+    score_maps, scored = runner.score_maps, []
+
+    def failing(*arguments):
+        scored.append(1)
+        if len(scored) == 3:
+            raise error
+        return score_maps(*arguments)
+
+    monkeypatch.setattr(runner, "score_maps", failing)
+    run = finish(tmp_path, model, settings=settings)
+    assert not run.is_complete()
+    assert [row.cause for row in logs_of(tmp_path).failures.rows] == ["machine", "machine"]
+    assert len(scores_in(tmp_path)) == 4
+    run = finish(tmp_path, model, settings=settings)
+    assert run.is_complete()
+    assert not any(math.isnan(row.score) for row in scores_in(tmp_path))
+
+
+def test_a_full_disk_stops_the_run_and_books_nothing(tmp_path, model: LinearModel, monkeypatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "maps/x.npz")
+
+    def no_room(*_):
+        raise full
+
+    run = start(tmp_path, model, Images(LABELS))
+    monkeypatch.setattr(type(run.logs.maps), "save", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        run.run(quiet=True)
+    assert scores_in(tmp_path) == []
+    monkeypatch.undo()
+    assert finish(tmp_path, model).is_complete()
+    assert not any(math.isnan(row.score) for row in scores_in(tmp_path))
 
 
 def test_a_map_that_fails_or_is_constant_costs_its_score_alone(tmp_path, model: LinearModel, scripted) -> None:
@@ -138,10 +244,10 @@ def test_a_map_that_fails_or_is_constant_costs_its_score_alone(tmp_path, model: 
     def odd(model, inputs, targets, **_):
         calls.append(1)
         if len(calls) == 2:
-            raise RuntimeError("out of\nmemory")
+            raise RuntimeError("singular\nmatrix")
         return contribution(model, inputs, targets) * (len(calls) != 3)
 
-    start(tmp_path, model, settings=protocol(methods=(scripted(odd), "Random"))).run(quiet=True)
+    finish(tmp_path, model, settings=protocol(methods=(scripted(odd), "Random")))
     rows = scores_in(tmp_path)
     assert [math.isnan(row.score) for row in rows if row.method == "Scripted"] == [
         False,
@@ -152,15 +258,15 @@ def test_a_map_that_fails_or_is_constant_costs_its_score_alone(tmp_path, model: 
         False,
     ]
     assert not any(math.isnan(row.score) for row in rows if row.method == "Random")
-    (failure,) = CsvLog(tmp_path / "errors.csv", Failure).rows
-    assert failure.error == "RuntimeError: out of memory"
+    (failure,) = logs_of(tmp_path).failures.rows
+    assert failure.error == "RuntimeError: singular matrix"
 
 
 def test_a_method_that_never_works_stops_the_run(tmp_path, model: LinearModel, scripted) -> None:
     def broken(model, inputs, targets, **_):
         raise RuntimeError("no such layer")
 
-    run = start(tmp_path, model, settings=protocol(methods=(scripted(broken),)))
+    run = start(tmp_path, model, Images(LABELS), protocol(methods=(scripted(broken),)))
     with pytest.raises(ValueError, match=r"method 'Scripted' failed on 3 images and worked on none: .*no such layer"):
         run.run(quiet=True)
 
@@ -171,7 +277,7 @@ def test_a_metric_that_never_works_stops_the_run(tmp_path, model: LinearModel, m
 
     monkeypatch.setattr(runner, "score_maps", broken)
     with pytest.raises(ValueError, match=r"with metric 'FaithfulnessEstimate' failed on 3 images.*cannot score"):
-        start(tmp_path, model).run(quiet=True)
+        finish(tmp_path, model)
 
 
 def test_a_model_that_the_method_cannot_explain_stops_at_once(tmp_path, model: LinearModel, scripted) -> None:
@@ -179,18 +285,17 @@ def test_a_model_that_the_method_cannot_explain_stops_at_once(tmp_path, model: L
         raise UnsupportedOperationError("no rule for 'fft'")
 
     with pytest.raises(UnsupportedOperationError, match="fft"):
-        start(tmp_path, model, settings=protocol(methods=(scripted(refuse),))).run(quiet=True)
+        finish(tmp_path, model, settings=protocol(methods=(scripted(refuse),)))
+    assert scores_in(tmp_path) == []
 
 
 def test_warnings_of_a_method_are_kept(tmp_path, model: LinearModel, scripted) -> None:
-    import warnings
-
     def warning(model, inputs, targets, **_):
         warnings.warn("poor\nfit", RuntimeWarning, stacklevel=1)
         return contribution(model, inputs, targets)
 
-    start(tmp_path, model, settings=protocol(methods=(scripted(warning),))).run(quiet=True)
-    notes = [row for row in CsvLog(tmp_path / "notes.csv", Note).rows if "poor" in row.note]
+    finish(tmp_path, model, settings=protocol(methods=(scripted(warning),)))
+    notes = [row for row in logs_of(tmp_path).notes.rows if "poor" in row.note]
     assert {row.note for row in notes} == {"RuntimeWarning: poor fit"}
     assert len(notes) == 6
 
@@ -199,13 +304,40 @@ def test_orders_of_ties_are_kept_and_their_mean_is_the_score(tmp_path, model: Li
     def blocks(model, inputs, targets, **_):
         return np.tile(np.arange(4.0).repeat(16).reshape(1, 1, 8, 8), (len(inputs), 1, 1, 1))
 
-    outcome = compare(
-        tmp_path, protocol(methods=(scripted(blocks),)), model, Images(LABELS), ("a", "b", "c"), quiet=True
-    )
-    from quantus_vit.comparison.scores import TieBreak
-
-    ties = CsvLog(tmp_path / "tie_breaks.csv", TieBreak).rows
+    run = finish(tmp_path, model, settings=protocol(methods=(scripted(blocks),)))
+    ties = run.tie_breaks()
     assert len(ties) == 12
-    for row in scores_in(tmp_path):
+    for row in run.scores():
         assert row.score == pytest.approx(np.mean([tie.score for tie in ties if tie.path == row.path]))
-    assert outcome.table[0].mean == pytest.approx(np.mean([tie.score for tie in ties]))
+
+
+def test_predictions_are_made_once(tmp_path, model: LinearModel, monkeypatch) -> None:
+    run = finish(tmp_path, model)
+    rows = run.predictions()
+    assert len(rows) == 6
+    for row in rows:
+        index = [record.identity for record in Images(LABELS).records].index(row.path)
+        logits = model(Images(LABELS).sample(index, None).image[None])[0]
+        assert row.values() == pytest.approx(logits.softmax(0).tolist(), rel=1e-4)
+        assert row.correct == int(CLASSES[int(logits.argmax())] == row.label)
+    monkeypatch.setattr(runner, "predict", None)
+    (tmp_path / "scores.csv").unlink()
+    assert finish(tmp_path, model).predictions() == rows
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "expected"),
+    [
+        # Several findings an image: one case each; an image without any has none.
+        (("A", "B", "C"), [("A",), ("A", "B"), (), ("C",)], [("A", 0), ("A", 1), ("B", 1), ("C", 3)]),
+    ],
+)
+def test_a_multilabel_data_set_gives_a_case_for_each_finding(tmp_path, names, labels, expected) -> None:
+    from quantus_vit.comparison.cases import cases_of, match_labels
+
+    from .toys import classifier_of
+
+    dataset = Images(labels, names=names, task="multilabel")
+    classifier = classifier_of(LinearModel(), names, "multilabel")
+    cases = cases_of(dataset, match_labels(classifier, dataset))
+    assert sorted((case.label, case.index) for case in cases) == expected

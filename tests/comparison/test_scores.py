@@ -4,9 +4,17 @@ import math
 
 import pytest
 
-from quantus_vit.comparison.scores import CsvLog, Score
+from quantus_vit.comparison.scores import CsvLog, Failure, Score
 
-ROW = Score('folder, "quoted"/x (1).png', 1, 2, 1, "TransformerLRP", "FaithfulnessEstimate[baseline=0.0]", 0.1 + 0.2)
+ROW = Score(
+    'folder, "quoted"/x (1).png',
+    "Non-COVID",
+    "a, b|c",
+    "Non-COVID",
+    "TransformerLRP",
+    "FaithfulnessEstimate[baseline=0.0]",
+    0.1 + 0.2,
+)
 
 
 def test_rows_come_back_exactly(tmp_path) -> None:
@@ -17,7 +25,7 @@ def test_rows_come_back_exactly(tmp_path) -> None:
 
 
 def test_nan_comes_back(tmp_path) -> None:
-    CsvLog(tmp_path / "scores.csv", Score).append([Score("a", 0, -1, -1, "m", "f", math.nan)])
+    CsvLog(tmp_path / "scores.csv", Score).append([Score("a", "x", "", "", "m", "f", math.nan)])
     (row,) = CsvLog(tmp_path / "scores.csv", Score).rows
     assert math.isnan(row.score)
 
@@ -47,8 +55,33 @@ def test_a_cut_header_starts_anew(tmp_path) -> None:
 def test_foreign_files_are_refused(tmp_path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=r"scores\.csv' has columns \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"is damaged at line 1: the columns are a, b; expected path, label"):
         CsvLog(path, Score)
     path.write_text("path,label,predicted,target,method,metric,score\na,0,0,0,m,f,good\n")
-    with pytest.raises(ValueError, match=r"scores\.csv', line 2: could not convert"):
+    with pytest.raises(ValueError, match=r"scores\.csv' is damaged at line 2: could not convert"):
         CsvLog(path, Score)
+    CsvLog(tmp_path / "long.csv", Score).append([ROW] * 3)
+    content = (tmp_path / "long.csv").read_bytes().splitlines(keepends=True)
+    for damage in (b"Foo\n", b"\xff\xfe\n", b'"open\n', b"a,b,c\n", b"\x00\n"):
+        path.write_bytes(b"".join([*content[:2], damage, *content[2:]]))
+        with pytest.raises(ValueError, match=r"scores\.csv' is damaged at line [1-5]: "):
+            CsvLog(path, Score)
+
+    path.write_bytes(b"".join([*content[:2], b"Foo\n", *content[2:]]))
+    with pytest.raises(ValueError, match="line 3: 1 columns, expected 7"):
+        CsvLog(path, Score)
+
+
+def test_rows_are_replaced_as_a_whole(tmp_path) -> None:
+    log = CsvLog(tmp_path / "scores.csv", Score)
+    log.append([ROW, ROW])
+    log.replace([ROW])
+    assert log.rows == CsvLog(tmp_path / "scores.csv", Score).rows == [ROW]
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
+
+
+def test_names_that_are_no_text_are_written_with_escapes(tmp_path) -> None:
+    log = CsvLog(tmp_path / "errors.csv", Failure)
+    log.append([Failure("r\u00f6ntgen.png", "x", "", "", "image", "no file '\udcff.png'")])
+    (row,) = CsvLog(tmp_path / "errors.csv", Failure).rows
+    assert (row.path, row.error) == ("r\u00f6ntgen.png", "no file '\\udcff.png'")

@@ -28,8 +28,8 @@ GENERATOR = np.random.default_rng(3)
 A, B = GENERATOR.normal(0.3, 0.2, 9), GENERATOR.normal(0.1, 0.2, 9)
 
 
-def scores_of(method: str, values, metric: str = "F", label: int = 0) -> list[Score]:
-    return [Score(f"{index}.png", label, 0, 0, method, metric, float(value)) for index, value in enumerate(values)]
+def scores_of(method: str, values, metric: str = "F", label: str = "x") -> list[Score]:
+    return [Score(f"{index}.png", label, "x", "x", method, metric, float(value)) for index, value in enumerate(values)]
 
 
 def test_table_counts_nan_and_leaves_it_out_of_the_mean() -> None:
@@ -130,15 +130,15 @@ def test_holm_leaves_nan_out() -> None:
 
 
 def test_by_class_has_the_quartiles_of_a_class() -> None:
-    rows = by_class(scores_of("m", [1, 2, 3, 4, math.nan], label=1) + scores_of("m", [9], label=2), ("x", "y", "z"))
+    rows = by_class(scores_of("m", [1, 2, 3, 4, math.nan], label="y") + scores_of("m", [9], label="z"), ("x", "y", "z"))
     assert [(row.label, row.n, row.nan) for row in rows] == [("y", 4, 1), ("z", 1, 0)]
     assert (rows[0].q1, rows[0].median, rows[0].q3, rows[0].mean) == pytest.approx((1.75, 2.5, 3.25, 2.5))
 
 
 def test_tie_spread_takes_the_last_of_rows_that_a_crash_doubled() -> None:
     values = {"a": (0.1, 0.3), "b": (0.6, 0.5)}
-    rows = [TieBreak("a", "m", "F", 0, 9.0)]
-    rows += [TieBreak(path, "m", "F", k, v) for path, scores in values.items() for k, v in enumerate(scores)]
+    rows = [TieBreak("a", "x", "m", "F", 0, 9.0)]
+    rows += [TieBreak(path, "x", "m", "F", k, v) for path, scores in values.items() for k, v in enumerate(scores)]
     (spread,) = tie_spread(rows)
     assert spread.n == 2
     assert spread.mean_spread == pytest.approx(0.15)
@@ -150,7 +150,18 @@ def test_tie_spread_takes_the_last_of_rows_that_a_crash_doubled() -> None:
 def test_tables_have_their_header_even_when_empty(tmp_path) -> None:
     write_table(tmp_path / "t.csv", TableRow, [])
     write_table(tmp_path / "u.csv", TableRow, table(scores_of("m", A)))
-    assert (tmp_path / "t.csv").read_text() == "method,metric,mean,ci_low,ci_high,median,n,nan\n"
+    assert (tmp_path / "t.csv").read_text() == "method,metric,mean,ci_low,ci_high,median,n,nan,category,mask_kind\n"
     with (tmp_path / "u.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["mean"]) == pytest.approx(A.mean())
+
+
+def test_cases_of_one_image_are_pairs_of_their_own() -> None:
+    rows = [row for label in ("x", "y") for name, v in (("a", A), ("b", B)) for row in scores_of(name, v, label=label)]
+    (row,) = significance(rows)
+    assert row.n == 18
+
+
+def test_table_says_the_category_and_how_masks_were_drawn() -> None:
+    (row,) = table(scores_of("m", A, "PointingGame[mask=lung]"), {"PointingGame[mask=lung]": ("localisation", "box")})
+    assert (row.category, row.mask_kind) == ("localisation", "box")

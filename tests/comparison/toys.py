@@ -1,8 +1,11 @@
-"""A linear model, whose faithful map is known exactly, and a small data set with one odd image on demand."""
+"""A linear model, whose faithful map is known exactly, and a small data set with odd images on demand."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from quantus_vit.comparison.cases import data_digest
+from quantus_vit.comparison.folder import Logs, prepare
+from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.protocol import Protocol
+from quantus_vit.comparison.runner import ComparisonRun
+from quantus_vit.comparison.scoring import ScoredImage
+from quantus_vit.data import Annotation, Record, Sample, XrayDataset
+from quantus_vit.data.preprocessing import Preprocessing
+from quantus_vit.models import Classifier
 
 SIZE = 8
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
@@ -20,9 +31,9 @@ CLASSES = ("COVID-19", "Non-COVID", "Normal")
 class LinearModel(nn.Module):
     """Logits W x + b: contribution of value i to class c is W[c, i] x[i], by definition."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = len(CLASSES)) -> None:
         super().__init__()
-        self.layer = nn.Linear(3 * SIZE * SIZE, len(CLASSES))
+        self.layer = nn.Linear(3 * SIZE * SIZE, outputs)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             self.layer.weight.copy_(torch.randn(self.layer.weight.shape, generator=generator))
@@ -31,39 +42,70 @@ class LinearModel(nn.Module):
         return self.layer(images.flatten(1))
 
 
-class Images:
-    """Noise images; ``broken`` cannot be read. The first class has lungs and a lesion, the last no lesion."""
+def classifier_of(model: nn.Module, names: Sequence[str] = CLASSES, task: str = "multiclass") -> Classifier:
+    return Classifier(model, tuple(names), Preprocessing(size=(SIZE, SIZE)), task, "toy.safetensors", "0" * 16)
 
-    def __init__(self, labels: list[int], broken: tuple[int, ...] = ()) -> None:
-        self.labels = labels
-        self.broken = broken
-        self.paths = [f"folder, with a comma/image ({index}).png" for index in range(len(labels))]
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+def lungs_and_lesion(sick: bool) -> tuple[np.ndarray, np.ndarray]:
+    lungs = np.zeros((SIZE, SIZE), dtype=bool)
+    lungs[1:7, 1:7] = True
+    lesion = np.zeros_like(lungs)
+    if sick:
+        lesion[2:4, 2:5] = True
+    return lungs, lesion
+
+
+class Images(XrayDataset):
+    """Noise images; ``broken`` cannot be read: index -> error. The last class has an empty lesion mask.
+
+    ``labels`` are the class numbers, or for other tasks the tuples of names.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[Any],
+        broken: dict[int, Exception] | None = None,
+        masks: Sequence[str] = ("lung", "infection"),
+        names: Sequence[str] = CLASSES,
+        task: Any = "multiclass",
+        kind: Any = "pixel",
+    ) -> None:
+        self.broken = dict(broken or {})
+        records = []
+        for index, label in enumerate(labels):
+            own = (names[label],) if isinstance(label, int) else tuple(label)
+            lungs, lesion = lungs_and_lesion(sick=names[-1] not in own)
+            places = {"lung": lungs, "infection": lesion}
+            annotations = {name: Annotation(kind, partial(np.copy, places.get(name, lesion))) for name in masks}
+            identity = f"folder, with a comma/image ({index}).png"
+            records.append(Record(identity, f"/somewhere/{identity}", None, own, annotations))
+        super().__init__("toys", names, task, "Test", records)
+
+    def sample(self, index: int, preprocessing: Any) -> Sample:
         if index in self.broken:
-            raise ValueError(f"cannot read {self.paths[index]!r}\nas an image")
+            raise self.broken[index]
         # One grey value a pixel, as in an X-ray; the border is black.
-        gray = torch.randn(1, SIZE, SIZE, generator=torch.Generator().manual_seed(index))
-        gray[:, 0] = -2.0
-        lungs = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
-        lungs[:, 1:7, 1:7] = True
-        lesion = torch.zeros_like(lungs)
-        if self.labels[index] < 2:
-            lesion[:, 2:4, 2:5] = True
-        return {
-            "image": gray.repeat(3, 1, 1),
-            "label": self.labels[index],
-            "lung_mask": lungs,
-            "infection_mask": lesion,
-            "has_lung_mask": True,
-            "has_infection_mask": True,
-            "path": self.paths[index],
-        }
+        grey = torch.randn(1, SIZE, SIZE, generator=torch.Generator().manual_seed(index))
+        grey[:, 0] = -2.0
+        record = self.records[index]
+        masks = {name: torch.from_numpy(one.read())[None] for name, one in record.annotations.items()}
+        kinds = {name: one.kind for name, one in record.annotations.items()}
+        return Sample(grey.repeat(3, 1, 1), record, masks, kinds)
+
+
+def unreadable(index: int = 0) -> ValueError:
+    return ValueError(f"cannot read 'image ({index}).png'\nas an image")
+
+
+def scored(index: int = 0, label: int = 0, target: int = 0) -> ScoredImage:
+    """Image ``index`` as metrics see it."""
+    sample = Images([label] * (index + 1)).sample(index, None)
+    return ScoredImage(sample.image, target, sample.masks, seed=index)
 
 
 def contribution(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
     """The exact contribution of every pixel to the linear model's logit, (N, 1, H, W)."""
-    weights = model.layer.weight.detach().reshape(len(CLASSES), 3, SIZE, SIZE)
+    weights = model.layer.weight.detach().reshape(-1, 3, SIZE, SIZE)
     return (torch.as_tensor(inputs) * weights[torch.as_tensor(targets)]).sum(1, keepdim=True).numpy()
 
 
@@ -71,9 +113,10 @@ def protocol(**changes: Any) -> Protocol:
     """Settings for the toys."""
     base = Protocol(
         data="toys",
-        checkpoint="toy.safetensors",
-        checkpoint_digest="0" * 64,
-        image_size=SIZE,
+        data_digest="0" * 16,
+        model="toy.safetensors",
+        model_digest="0" * 16,
+        image_size=(SIZE, SIZE),
         features_in_step=8,
         quantus=version("quantus"),
         samples=6,
@@ -83,9 +126,21 @@ def protocol(**changes: Any) -> Protocol:
     return replace(base, **changes)
 
 
+def start(
+    folder: Path, model: nn.Module, dataset: XrayDataset, settings: Protocol | None = None, retry_failed: bool = True
+) -> ComparisonRun:
+    """A run in a folder, made as :func:`quantus_vit.comparison.compare` makes it."""
+    chosen = replace(settings or protocol(), data_digest=data_digest(dataset))
+    plan, _, _ = make_plan(chosen, classifier_of(model), dataset, "cpu")
+    folder.mkdir(exist_ok=True)
+    return ComparisonRun(plan, prepare(folder, chosen, {}), retry_failed)
+
+
+def logs_of(folder: Path) -> Logs:
+    return Logs.open(folder)
+
+
 def read_rows(path: Path) -> list[list[str]]:
     """Cells of a CSV file, header first."""
-    import csv
-
     with path.open(newline="") as file:
         return list(csv.reader(file))

@@ -17,15 +17,15 @@ CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00
 """Okabe and Ito's colours for the colour-blind."""
 
 
-def draw_boxplots(scores: Sequence[Score], class_names: Sequence[str], higher_is_better: Mapping[str, bool]) -> Figure:
+def draw_boxplots(scores: Sequence[Score], labels: Sequence[str], higher_is_better: Mapping[str, bool]) -> Figure:
     """Draw the scores of every method (columns) under every metric (rows), by class.
 
     Parameters
     ----------
     scores
         All scores; those that are nan are left out, and their number stands below the class.
-    class_names
-        In label order.
+    labels
+        The classes, in the order of the boxes.
     higher_is_better
         For each metric, how to read it.
 
@@ -43,7 +43,7 @@ def draw_boxplots(scores: Sequence[Score], class_names: Sequence[str], higher_is
     for metric, axes_row in zip(metrics, grid, strict=True):
         for method, axes in zip(methods, axes_row, strict=True):
             rows = [row for row in scores if (row.metric, row.method) == (metric, method)]
-            _draw_panel(axes, rows, class_names)
+            _draw_panel(axes, rows, labels)
             axes.set_title(method, fontsize=10, fontweight="bold")
         direction = "higher" if higher_is_better[metric] else "lower"
         label = metric.replace("[", "\n[").replace("=", " = ")
@@ -51,14 +51,14 @@ def draw_boxplots(scores: Sequence[Score], class_names: Sequence[str], higher_is
     return figure
 
 
-def _draw_panel(axes: Axes, rows: Sequence[Score], class_names: Sequence[str]) -> None:
-    labels = []
+def _draw_panel(axes: Axes, rows: Sequence[Score], labels: Sequence[str]) -> None:
+    ticks = []
     generator = np.random.default_rng(0)
-    for position, name in enumerate(class_names):
-        members = [row for row in rows if row.label == position]
+    for position, name in enumerate(labels):
+        members = [row for row in rows if row.label == name]
         values = finite(members)
         missing = sum(math.isnan(row.score) for row in members)
-        labels.append(f"{name}\nn = {len(values)}" + (f" (+{missing} nan)" if missing else ""))
+        ticks.append(f"{name}\nn = {len(values)}" + (f" (+{missing} nan)" if missing else ""))
         if not values:
             continue
         colour = CLASS_COLOURS[position % len(CLASS_COLOURS)]
@@ -72,8 +72,8 @@ def _draw_panel(axes: Axes, rows: Sequence[Score], class_names: Sequence[str]) -
         spread = generator.uniform(-0.16, 0.16, len(values))
         axes.scatter(position + spread, values, s=9, color=colour, alpha=0.75, linewidths=0, zorder=2)
     axes.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
-    axes.set_xticks(range(len(class_names)), labels, fontsize=8)
-    axes.set_xlim(-0.6, len(class_names) - 0.4)
+    axes.set_xticks(range(len(labels)), ticks, fontsize=8)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.tick_params(axis="y", labelsize=8)
     axes.grid(axis="y", color="0.92", zorder=0)
     axes.set_axisbelow(True)

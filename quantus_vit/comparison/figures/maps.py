@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,8 @@ Array = npt.NDArray[Any]
 
 FOR_COLOUR = "#E69F00"
 AGAINST_COLOUR = "#7B4FB5"
+LUNG = "lung"
+"""Name of the masks that are drawn as lungs; all others are findings."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +57,27 @@ class MapRow:
 
     Parameters
     ----------
-    gray
+    grey
         X-ray ``(H, W)`` in [0, 1].
-    label, target
-        Index of its class, and of the one that LIME explains.
+    label, target, predicted
+        Names of its class, of the one that LIME explains, and of what the model says.
     probabilities
-        The model's, of each class.
+        The model's, of each shown class.
     maps
-        Relevance ``(H, W)`` for each class.
-    lung_mask, infection_mask
-        ``(H, W)``, None where there is none.
+        Relevance ``(H, W)`` for each shown class.
+    masks
+        Finding or organ -> ``(H, W)``.
     lime
         Empty where LIME is not compared.
     """
 
-    gray: Array
-    label: int
-    target: int
+    grey: Array
+    label: str
+    target: str
+    predicted: str
     probabilities: Sequence[float]
     maps: Sequence[Array]
-    lung_mask: Array | None = None
-    infection_mask: Array | None = None
+    masks: Mapping[str, Array] = field(default_factory=dict)
     lime: Sequence[LimeRegions] = field(default_factory=tuple)
 
 
@@ -89,7 +91,7 @@ def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str
     method
         Name of the method that made ``maps``.
     class_names
-        In label order.
+        Of the shown classes, in the order of the maps.
 
     Returns
     -------
@@ -112,14 +114,13 @@ def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str
 def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_names: Sequence[str]) -> None:
     image_axes, map_axes = axes_row[0], axes_row[1 : 1 + len(class_names)]
     lime_axes = axes_row[1 + len(class_names) :]
-    draw_xray(image_axes, row.gray)
+    draw_xray(image_axes, row.grey)
     _draw_outlines(image_axes, row)
-    image_axes.set_ylabel(f"{class_names[row.label]}", fontsize=12)
-    predicted = int(np.argmax(row.probabilities))
-    image_axes.set_title(f"X-ray\npredicted {class_names[predicted]}", fontsize=9)
+    image_axes.set_ylabel(row.label, fontsize=12)
+    image_axes.set_title(f"X-ray\npredicted {row.predicted}", fontsize=9)
     signed = any(relevance.min() < 0 for relevance in row.maps)
     for index, (axes, relevance) in enumerate(zip(map_axes, row.maps, strict=True)):
-        draw_xray(axes, row.gray)
+        draw_xray(axes, row.grey)
         colours, scale = scale_of(relevance, signed=signed)
         draw_relevance(axes, relevance, colours, scale)
         _draw_outlines(axes, row)
@@ -129,9 +130,9 @@ def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_nam
     label = "relevance / full scale"
     add_colour_bar(figure, colours, shared, list(map_axes), label, shrink=0.86, aspect=22, pad=0.01)
     for axes, regions in zip(lime_axes, row.lime, strict=False):
-        draw_xray(axes, row.gray)
+        draw_xray(axes, row.grey)
         _draw_regions(axes, regions.signs)
-        axes.set_title(f"LIME: {class_names[row.target]}\n{regions.features} superpixels", fontsize=9)
+        axes.set_title(f"LIME: {row.target}\n{regions.features} superpixels", fontsize=9)
 
 
 def _draw_regions(axes: Axes, signs: Array) -> None:
@@ -144,17 +145,18 @@ def _draw_regions(axes: Axes, signs: Array) -> None:
 
 
 def _draw_outlines(axes: Axes, row: MapRow) -> None:
-    if row.lung_mask is not None:
-        draw_outline(axes, row.lung_mask, LUNG_COLOUR, dashed=True)
-    if row.infection_mask is not None:
-        draw_outline(axes, row.infection_mask, LESION_COLOUR)
+    for name, mask in row.masks.items():
+        if name == LUNG:
+            draw_outline(axes, mask, LUNG_COLOUR, dashed=True)
+        else:
+            draw_outline(axes, mask, LESION_COLOUR)
 
 
 def _add_legend(figure: Figure, rows: Sequence[MapRow]) -> None:
     handles: list[Any] = []
-    if any(row.lung_mask is not None for row in rows):
+    if any(LUNG in row.masks for row in rows):
         handles.append(Line2D([], [], color=LUNG_COLOUR, linestyle="dashed", label="lungs (mask)"))
-    if any(row.infection_mask is not None and row.infection_mask.any() for row in rows):
+    if any(mask.any() for row in rows for name, mask in row.masks.items() if name != LUNG):
         handles.append(Line2D([], [], color=LESION_COLOUR, label="lesion (mask)"))
     if any(row.lime for row in rows):
         handles.append(Patch(facecolor=FOR_COLOUR, label="LIME: for the class"))

@@ -62,9 +62,9 @@ def scale_of(relevance: Array, signed: bool | None = None) -> tuple[Colormap, No
     return sequential(), Normalize(0.0, largest)
 
 
-def draw_xray(axes: Axes, gray: Array) -> None:
+def draw_xray(axes: Axes, grey: Array) -> None:
     """Draw an X-ray ``(H, W)`` of values in [0, 1], without ticks."""
-    axes.imshow(gray, cmap="gray", vmin=0.0, vmax=1.0, interpolation="bilinear")
+    axes.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, interpolation="bilinear")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -104,12 +104,12 @@ def add_colour_bar(
     return bar
 
 
-def draw_overlay(gray: Array, relevance: Array, title: str, subtitle: str) -> Figure:
+def draw_overlay(grey: Array, relevance: Array, title: str, subtitle: str) -> Figure:
     """X-ray beside the X-ray with its map, one colour bar.
 
     Parameters
     ----------
-    gray
+    grey
         ``(H, W)`` in [0, 1].
     relevance
         ``(H, W)``.
@@ -124,9 +124,9 @@ def draw_overlay(gray: Array, relevance: Array, title: str, subtitle: str) -> Fi
     figure = Figure(figsize=(9.6, 5.2), layout="constrained")
     figure.suptitle(title, fontsize=13)
     plain, overlaid = figure.subplots(1, 2)
-    draw_xray(plain, gray)
+    draw_xray(plain, grey)
     plain.set_title("X-ray", fontsize=10)
-    draw_xray(overlaid, gray)
+    draw_xray(overlaid, grey)
     colours, scale = scale_of(relevance)
     draw_relevance(overlaid, relevance, colours, scale)
     overlaid.set_title(subtitle, fontsize=10)

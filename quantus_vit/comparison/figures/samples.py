@@ -35,7 +35,7 @@ def draw_samples(images: Mapping[str, Sequence[npt.NDArray[Any]]], source: str) 
     for axes_row, (name, row) in zip(grid, images.items(), strict=True):
         for axes in axes_row[len(row) :]:
             axes.set_axis_off()
-        for axes, gray in zip(axes_row, row, strict=False):
-            draw_xray(axes, gray)
+        for axes, grey in zip(axes_row, row, strict=False):
+            draw_xray(axes, grey)
         axes_row[0].set_ylabel(name, fontsize=12)
     return figure

@@ -1,0 +1,138 @@
+"""The result folder: one run at a time, one set of settings, and the logs that a run writes and a rerun goes on from.
+
+Knows the protocol and the rows; nothing of how a score is made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from .maps import MapStore
+from .protocol import Protocol, load_config, save_config
+from .scores import CsvLog, Failure, Note, Prediction, Score, TieBreak
+
+__all__ = ["Logs", "locked", "prepare"]
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder where it is missing, and keep other runs out of it.
+
+    The operating system holds the lock and gives it back when the process ends, however that comes about.
+
+    Raises
+    ------
+    ValueError
+        Another run is in the folder, or it is a file.
+    OSError
+        It cannot be made or written into.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"the result folder {str(folder)!r} is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            file.seek(0)
+            raise ValueError(
+                f"another run (process {file.read().strip() or 'unknown'}) is writing into {str(folder)!r}; wait for "
+                "it, or take another folder"
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The files of a run that grow, and its maps."""
+
+    scores: CsvLog[Score]
+    tie_breaks: CsvLog[TieBreak]
+    predictions: CsvLog[Prediction]
+    failures: CsvLog[Failure]
+    notes: CsvLog[Note]
+    maps: MapStore
+
+    @classmethod
+    def open(cls, folder: Path) -> Logs:
+        """Read what is there; files that are missing are made.
+
+        Raises
+        ------
+        ValueError
+            A file is damaged; the message names it and the line.
+        """
+        return cls(
+            CsvLog(folder / "scores.csv", Score),
+            CsvLog(folder / "tie_breaks.csv", TieBreak),
+            CsvLog(folder / "predictions.csv", Prediction),
+            CsvLog(folder / "errors.csv", Failure),
+            CsvLog(folder / "notes.csv", Note),
+            MapStore(folder / "maps"),
+        )
+
+    def clear(self) -> None:
+        """Empty all of them."""
+        for log in (self.scores, self.tie_breaks, self.predictions, self.failures, self.notes):
+            log.replace([])
+        self.maps.clear()
+
+
+def prepare(folder: Path, protocol: Protocol, environment: Mapping[str, Any]) -> Logs:
+    """Make sure that what lies in a folder comes from the same settings, and save these.
+
+    A folder with settings but without a score, as a run leaves that failed at once, is begun anew.
+
+    Raises
+    ------
+    ValueError
+        The folder holds scores of other settings (the message lists the differences), or a damaged file.
+    """
+    config = folder / "config.json"
+    if not config.exists():
+        if (folder / "scores.csv").exists():
+            raise ValueError(f"{str(folder)!r} holds a scores.csv without config.json; take another folder")
+        save_config(config, protocol, environment)
+        return Logs.open(folder)
+    logs = Logs.open(folder)
+    differences = _differences(config, protocol, has_scores=bool(logs.scores.rows))
+    if differences and logs.scores.rows:
+        raise ValueError(
+            f"{str(folder)!r} holds scores of other settings; take another folder, or the settings of before. "
+            f"Different: {'; '.join(differences)}"
+        )
+    if differences:
+        logs.clear()
+    save_config(config, protocol, environment)
+    return logs
+
+
+def _differences(config: Path, protocol: Protocol, has_scores: bool) -> list[str]:
+    try:
+        return protocol.differences(load_config(config))
+    except ValueError as error:
+        if has_scores:
+            raise
+        return [str(error)]

@@ -1,0 +1,156 @@
+"""What a metric is to a comparison: one record with its text, direction, needs, settings and builder, in one table.
+
+Help, validation, scoring and report read the record. Knows the protocol; imports neither Quantus nor torch, which a
+metric's builder does when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...tables import Table
+from ..calls import Call
+from ..protocol import Protocol
+
+__all__ = ["CATEGORIES", "METRICS", "Category", "MetricSpec", "Need", "Scorer", "build_scorers", "by_baseline",
+           "common_settings"]  # fmt: skip
+
+Category = Literal["faithfulness", "localisation", "robustness", "randomisation", "complexity", "axiomatic"]
+CATEGORIES: tuple[Category, ...] = (
+    "faithfulness",
+    "localisation",
+    "robustness",
+    "randomisation",
+    "complexity",
+    "axiomatic",
+)
+
+Need = Literal["mask", "explanations", "order"]
+"""What a metric needs beside maps: a mask to compare with; more maps, of other images or models (it calls the method
+again); or it sorts a map's values, so that ties have to be broken."""
+
+
+def common_settings(protocol: Protocol) -> dict[str, Any]:
+    """What all metrics of Quantus take: single scores, quiet, and each map by its own maximum, not its batch's."""
+    return {
+        "return_aggregate": False,
+        "disable_warnings": True,
+        "display_progressbar": False,
+        "normalise": protocol.normalise,
+        "normalise_func_kwargs": {"normalise_axes": (1, 2, 3)},
+        "abs": protocol.abs,
+    }
+
+
+def once(protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """One row for a metric."""
+    return {"": {}}
+
+
+def by_baseline(protocol: Protocol) -> dict[str, dict[str, Any]]:
+    """A row for each of the protocol's baselines; with a single one the row has the metric's plain name."""
+    if len(protocol.baselines) == 1:
+        return {"": {"perturb_baseline": protocol.baselines[0]}}
+    return {f"baseline={baseline}": {"perturb_baseline": baseline} for baseline in protocol.baselines}
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric of the table.
+
+    Parameters
+    ----------
+    name : str
+        As users type it and tables show it.
+    summary : str
+        One line on what it measures, and how to read it.
+    category : str
+        One of :data:`CATEGORIES`.
+    higher_is_better : bool
+        As in the metric's paper.
+    build : callable
+        ``build(**settings)`` returns an object that is called as Quantus' metrics are.
+    settings : callable
+        From the protocol to the keywords of ``build``; :func:`common_settings` if nothing else is to be set.
+    variants : callable
+        From the protocol to the rows that the metric gives: what stands in the brackets behind its name -> further
+        keywords of ``build``. See :func:`by_baseline`.
+    needs : frozenset of str
+        See :data:`Need`.
+    positive_only : bool
+        Whether negative relevance is set to zero before (shares of mass mean nothing with both signs).
+    summarise : callable
+        Makes a number of what the metric returns for a map.
+    """
+
+    name: str
+    summary: str
+    category: Category
+    higher_is_better: bool
+    build: Callable[..., Any]
+    settings: Callable[[Protocol], Mapping[str, Any]] = common_settings
+    variants: Callable[[Protocol], Mapping[str, Mapping[str, Any]]] = once
+    needs: frozenset[Need] = frozenset()
+    positive_only: bool = False
+    summarise: Callable[[Any], float] = float
+
+    def __post_init__(self) -> None:
+        if self.category not in CATEGORIES:
+            raise ValueError(f"the category of {self.name} must be one of {CATEGORIES}, got {self.category!r}")
+
+
+METRICS: Table[MetricSpec] = Table("metric", MetricSpec, "quantus_vit.metrics")
+"""Every metric that ``compare`` knows, other packages' too; filled by the modules of this folder."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One row of the tables: a metric with all its settings, and the mask that it compares with.
+
+    Parameters
+    ----------
+    name : str
+        Of the row, such as "FaithfulnessEstimate[baseline=black]" or "PointingGame[mask=lung]".
+    spec : MetricSpec
+    settings : mapping
+        Keywords of ``spec.build``.
+    mask : str or None
+        Finding or organ whose mask is compared with.
+    """
+
+    name: str
+    spec: MetricSpec
+    settings: Mapping[str, Any]
+    mask: str | None = None
+
+    def build(self) -> Any:
+        """Make the metric; a fresh one for each call, since metrics keep what they have seen."""
+        return self.spec.build(**self.settings)
+
+
+def build_scorers(protocol: Protocol, masks: tuple[str, ...] = ()) -> list[Scorer]:
+    """Scorers of a protocol, in its order.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    masks : tuple of str
+        Findings and organs that have masks in the data; metrics that need a mask give a row for each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A metric is unknown, or its builder refuses the options.
+    """
+    scorers: list[Scorer] = []
+    for text in protocol.metrics:
+        call = Call.parse(text)
+        spec = METRICS[call.name]
+        for variant, further in spec.variants(protocol).items():
+            settings = {**spec.settings(protocol), **further, **call.options}
+            for mask in masks if "mask" in spec.needs else (None,):
+                entries = [entry for entry in (variant, f"mask={mask}" if mask else "") if entry]
+                scorers.append(Scorer(call.labelled(",".join(entries)), spec, settings, mask))
+    return scorers

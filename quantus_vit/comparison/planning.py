@@ -1,0 +1,137 @@
+"""From settings, model and data to a plan: everything that can be refused is refused here, before anything is written.
+
+Knows protocol, cases, methods and metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ..data import XrayDataset
+from ..models import Classifier
+from .cases import cases_of, match_labels
+from .explaining import method_calls
+from .metrics import Scorer, build_scorers
+from .prediction import predict
+from .protocol import Protocol
+from .runner import Plan
+from .sampling import Selection, select
+
+__all__ = ["make_plan", "mask_kinds", "model_digest", "try_first_image"]
+
+
+def make_plan(
+    protocol: Protocol, classifier: Classifier, dataset: XrayDataset, device: str
+) -> tuple[Plan, Selection, tuple[str, ...]]:
+    """Check the settings and choose the cases.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    classifier : Classifier
+        On ``device``.
+    dataset : XrayDataset
+    device : str
+
+    Returns
+    -------
+    plan : Plan
+    selection : Selection
+        The sample, for reports.
+    labels : tuple of str
+        The compared classes of the data, in order.
+
+    Raises
+    ------
+    ValueError, TypeError, ImportError
+        Something is unknown, missing, or does not fit together; the message says what.
+    """
+    if protocol.softmax and classifier.task != "multiclass":
+        raise ValueError(
+            f"softmax=True scores the softmax of the logits, but the model's task is {classifier.task!r}; score its "
+            "logits, without --softmax"
+        )
+    methods = method_calls(protocol.methods, protocol.explain_options(), classifier)
+    matching = match_labels(classifier, dataset, protocol.classes, protocol.findings)
+    selection = select(cases_of(dataset, matching), matching.labels, protocol.samples, protocol.sample_seed)
+    records = [dataset.records[case.index] for case in selection.cases]
+    masks = tuple(sorted({name for record in records for name in record.annotations}))
+    scorers = build_scorers(protocol, masks)
+    for scorer in scorers:
+        _check_settings(scorer)
+    _check_masks(protocol, scorers)
+    plan = Plan(protocol, classifier, dataset, selection.cases, tuple(methods), tuple(scorers), device)
+    return plan, selection, matching.labels
+
+
+def _check_settings(scorer: Scorer) -> None:
+    """Build the metric once: what it refuses, it refuses now."""
+    try:
+        scorer.build()
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ValueError(f"metric {scorer.name} cannot be made: {error}") from error
+
+
+def _check_masks(protocol: Protocol, scorers: list[Scorer]) -> None:
+    """Refuse metrics that compare with masks where no image of the sample has one."""
+    have = {scorer.spec.name for scorer in scorers}
+    lacking = [text for text in protocol.metrics if text.split("[")[0].strip() not in have]
+    if lacking:
+        raise ValueError(
+            f"{', '.join(lacking)}: these metrics compare maps with masks, but no image of the sample has one; take "
+            "data with masks (phantoms, or COVID-QU-Ex with --subset infection), or other metrics"
+        )
+
+
+def try_first_image(plan: Plan) -> None:
+    """Predict the first image that can be read, so that a model that does not fit is told before the work.
+
+    Raises
+    ------
+    ValueError
+        The model fails on it, or no image has a mask that is not empty though a metric needs one.
+    """
+    needed = [scorer for scorer in plan.scorers if scorer.mask is not None]
+    predicted, suited = False, not needed
+    for case in plan.cases:
+        if predicted and suited:
+            return
+        try:
+            sample = plan.dataset.sample(case.index, plan.classifier.preprocessing)
+        except (OSError, ValueError):
+            continue  # the run says so
+        if not predicted:
+            try:
+                predict(plan.classifier, sample.image, case, plan.device)
+            except Exception as error:  # whatever a model raises for an image that it does not take
+                first = " ".join(str(error).split())
+                raise ValueError(
+                    f"the model {plan.protocol.model} fails on {case.identity}, an image of the shape "
+                    f"{tuple(sample.image.shape)}: {type(error).__name__}: {first}"
+                ) from error
+            predicted = True
+        masks = plan.masks_for(case, sample)
+        suited = suited or any(scorer.mask in masks and bool(masks[scorer.mask].any()) for scorer in needed)
+    if predicted and not suited:
+        names = ", ".join(dict.fromkeys(scorer.spec.name for scorer in needed))
+        raise ValueError(f"{names} compare maps with masks, but all masks of the sample are empty; take other metrics")
+
+
+def mask_kinds(plan: Plan) -> dict[str, str]:
+    """How the masks behind each scorer were drawn: "pixel", "box", or "pixel+box"; "" for metrics without masks."""
+    kinds: dict[str, set[str]] = {}
+    for case in plan.cases:
+        for name, annotation in plan.dataset.records[case.index].annotations.items():
+            kinds.setdefault(name, set()).add(annotation.kind)
+    return {
+        scorer.name: "" if scorer.mask is None else "+".join(sorted(kinds.get(scorer.mask, ()), reverse=True))
+        for scorer in plan.scorers
+    }
+
+
+def model_digest(classifier: Classifier) -> str:
+    """Identify a model together with what its images go through: its weights, preprocessing, task and classes."""
+    settings = [classifier.preprocessing.to_dict(), classifier.task, list(classifier.class_names)]
+    further = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{classifier.digest}-{further}"

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from quantus_vit import register_method, unregister_method
+from quantus_vit.comparison.explaining import ExplainedImage, known_methods, method_calls
+from quantus_vit.comparison.methods import METHODS, ControlInputs, MethodSpec
+from quantus_vit.comparison.methods.lime import SPECS as LIME_SPECS
+from quantus_vit.comparison.protocol import ExplainOptions, image_seed
+
+from .toys import SIZE, Images, LinearModel, classifier_of, contribution
+
+
+def image_of(identity: str = "x.png", seed: int = 0, target: int = 1, **further) -> ExplainedImage:
+    return ExplainedImage(Images([0]).sample(0, None).image, target, (seed, image_seed(identity)), **further)
+
+
+def explained(model: LinearModel, method: str, image: ExplainedImage | None = None) -> np.ndarray:
+    (call,) = method_calls([method], ExplainOptions())
+    return call.explain(classifier_of(model), image or image_of(), "cpu")
+
+
+def test_a_map_comes_through_quantus(model: LinearModel, contribution_method: str) -> None:
+    relevance = explained(model, contribution_method)
+    assert relevance.shape == (1, SIZE, SIZE)
+    assert relevance.dtype == np.float32
+    np.testing.assert_allclose(relevance, contribution(model, image_of().image[None], [1])[0], rtol=1e-6)
+
+
+def test_random_depends_on_the_image_and_the_seed_alone(model: LinearModel) -> None:
+    first = explained(model, "Random")
+    np.testing.assert_array_equal(explained(model, "Random"), first)
+    assert (explained(model, "Random", image_of("y.png")) != first).any()
+    moved = [explained(model, "Random", image_of(f"{place}/Test/Normal/images/1.png")) for place in ("a", "b")]
+    np.testing.assert_array_equal(*moved)
+    assert (explained(model, "Random", image_of(seed=1)) != first).any()
+
+
+def test_random_gives_another_map_each_time_a_metric_asks(model: LinearModel) -> None:
+    (call,) = method_calls(["Random"], ExplainOptions())
+    explain = call.explain_func(image_of())
+    inputs = image_of().image[None].numpy().repeat(2, axis=0)
+    maps = np.concatenate([explain(model=model, inputs=inputs, targets=np.array([0, 1])) for _ in range(2)])
+    assert len({relevance.tobytes() for relevance in maps}) == 4
+
+
+def test_a_method_that_returns_another_shape_is_named(model: LinearModel) -> None:
+    register_method("Small", lambda model, inputs, targets: torch.zeros(len(inputs), 1, 2, 2))
+    try:
+        with pytest.raises(ValueError, match=r"method 'Small' returned shape \(1, 1, 2, 2\), expected \(1, 1, 8, 8\)"):
+            explained(model, "Small")
+    finally:
+        unregister_method("Small")
+
+
+def test_known_methods() -> None:
+    known = known_methods()
+    assert {"TransformerLRP", "LimeCXR", "Random"} <= set(known)
+    assert len(set(known)) == len(known)
+    assert [call.label for call in method_calls(known, ExplainOptions())] == known
+    with pytest.raises(ValueError, match="unknown method 'TransformerLPR'; known are TransformerLRP, "):
+        method_calls(["TransformerLRP", "TransformerLPR"], ExplainOptions())
+
+
+def test_a_missing_extra_is_told_with_what_to_install(monkeypatch) -> None:
+    from quantus_vit.comparison import explaining
+
+    monkeypatch.setattr(explaining, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"LimeCXR needs lime, .*pip install 'quantus-vit\[lime\]'"):
+        method_calls(["LimeCXR"], ExplainOptions())
+
+
+def test_options_in_brackets_reach_the_method_and_are_checked_before_the_run(model: LinearModel) -> None:
+    pytest.importorskip("lime")
+    options = ExplainOptions(lime_samples=12, lime_seed=3, lime_replacement="baseline", baseline=0.5)
+    (call,) = method_calls(["LimeCXR[segments=grid, num_segments=4]"], options, classifier_of(model))
+    assert call.options == {
+        "num_samples": 12, "seed": 3, "replacement": 0.5, "segments": "grid", "num_segments": 4,
+    }  # fmt: skip
+    for wrong, message in (("nmu_samples=3", "nmu_samples"), ("segments=hexagons", "hexagons")):
+        with pytest.raises((TypeError, ValueError), match=message):
+            method_calls([f"LimeCXR[{wrong}]"], options, classifier_of(model))
+
+
+@pytest.mark.parametrize(("baseline", "value"), [("black", -2.0), ("white", 3.0), ("mean", 0.25)])
+def test_a_named_baseline_is_the_replacement_that_quantus_takes(baseline: str, value: float) -> None:
+    from quantus.helpers.utils import get_baseline_value
+
+    image = np.array([[[-2.0, 3.0], [0.0, 0.0]]])
+    (spec,) = LIME_SPECS
+    replace = spec.options(ExplainOptions(lime_replacement="baseline", baseline=baseline))["replacement"]
+    replaced = replace(image, np.zeros((2, 2), dtype=int))
+    np.testing.assert_allclose(replaced, value)
+    np.testing.assert_allclose(get_baseline_value(value=baseline, arr=image, return_shape=image.shape), replaced)
+
+
+def test_a_control_sees_the_image_its_masks_and_other_maps(model: LinearModel) -> None:
+    def outside_the_lungs(inputs: ControlInputs, strength: float = 1.0) -> np.ndarray:
+        return strength * np.where(inputs.masks["lung"], 0.0, inputs.map_of("Other", inputs.target))
+
+    METHODS.add(MethodSpec("Outside", "for the test", role="control", control=outside_the_lungs))
+    try:
+        lungs = np.zeros((1, SIZE, SIZE), dtype=bool)
+        lungs[:, :4] = True
+        image = image_of(masks={"lung": lungs}, map_of=lambda label, target: np.full((1, SIZE, SIZE), 7.0 + target))
+        relevance = explained(model, "Outside[strength=2]", image)
+        np.testing.assert_array_equal(relevance, 16.0 * ~lungs)
+        with pytest.raises(ValueError, match="needs the map of 'Other', which only a comparison has"):
+            explained(model, "Outside", image_of(masks={"lung": lungs}))
+    finally:
+        METHODS.remove("Outside")
