@@ -6,13 +6,13 @@ the input's relevance.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.utils.weak import TensorWeakRef
 
 from .conservation import ConservationReport
 from .positions import PatchGrid
@@ -42,7 +42,7 @@ class Trace:
         output: Tensor,
         attentions: list[Attention],
         leaves: list[Tensor],
-        sums: list[weakref.ref[Tensor]],
+        sums: list[TensorWeakRef],
         state: TraceState,
         grid: PatchGrid | None = None,
     ) -> None:

@@ -6,13 +6,12 @@ which operation is the handlers' business, and seeing the calls is the intercept
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import resolve_name
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
 
 from ..errors import UnsupportedOperationError
 from .location import ModuleLocator
@@ -54,7 +53,7 @@ class Recorder:
         self.locator = ModuleLocator(model)
         self.attentions: list[Attention] = []
         self.leaves: list[Tensor] = []
-        self.sums: list[weakref.ref[Tensor]] = []
+        self.sums: list[TensorWeakRef] = []
         self.refusal: UnsupportedOperationError | None = None
         self.positions = Positions() if options.grid else None
         message_kind = "relevance" if composite is None else composite.message_kind
@@ -237,7 +236,7 @@ class Recorder:
 
     def mark_sum(self, x: Tensor) -> None:
         """Note a sum of two activations."""
-        self.sums.append(weakref.ref(x))
+        self.sums.append(TensorWeakRef(x))  # a plain one is of no use where the graph alone holds the tensor
 
 
 def traced(*values: Any) -> bool:
