@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from .explainer import LimeCXR, LocalFitWarning
-    from .explanation import dense_map
+    from .explainer import LimeCXR
+    from .explanation import LocalFitWarning, dense_map
     from .figures import explanation_figure, outline_picture, overlay_picture, top_segments
     from .segmentation import cxr_segments, grid_segments, lime_default_segments
 except ModuleNotFoundError as error:

@@ -1,8 +1,7 @@
-"""`LimeCXR`: LIME for chest X-rays behind Captum's interface. Knows this folder's pipeline and the attribution base."""
+"""LIME for chest X-rays behind Captum's interface. Knows this folder's pipeline and the attribution base."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,21 +11,19 @@ from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantus_vit.attribution.base import AttributionMethod
-from quantus_vit.attribution.inputs import Target, check_inputs, parse_target, resolve_target
-from quantus_vit.lime.explanation import dense_map
-from quantus_vit.lime.memory import choose_batch_size
-from quantus_vit.lime.pipeline import explain_image
-from quantus_vit.lime.replacement import Replacement
-from quantus_vit.lime.segmentation import SegmentFunction
-from quantus_vit.lime.settings import Settings
-from quantus_vit.relevance.forward import logits_of
+from ..attribution.base import AttributionMethod
+from ..attribution.inputs import Target, check_inputs, parse_target, resolve_target
+from ..relevance.forward import logits_of
+from .explanation import dense_map, warn_if_poor
+from .inputs import check_labels, check_map_count, mask_for_each, to_numpy
+from .memory import choose_batch_size
+from .neighbourhood import Link
+from .pipeline import explain_image
+from .replacement import Replacement
+from .segmentation import SegmentFunction
+from .settings import ALL_FEATURES, Settings
 
-ALL_FEATURES = 100_000  # lime's default for num_features
-
-
-class LocalFitWarning(UserWarning):
-    """The linear model explains little of what the classifier does around the image."""
+__all__ = ["LimeCXR"]
 
 
 class LimeCXR(AttributionMethod):
@@ -35,24 +32,21 @@ class LimeCXR(AttributionMethod):
     A thin layer over the lime package: kernel, distances, regression and the explanation object are lime's own;
     superpixels for radiographs, and perturbed images composed and classified in batches on the model's device, are
     ours. With the same segments, seed and replacement, and the plain sampling, the neighbourhood and the coefficients
-    are those of `lime.lime_image.LimeImageExplainer(random_state=seed)` with softmax probabilities as classifier
-    function.
-
-    The linear model is fitted to softmax probabilities, as in lime, not to logits: where the classifier is saturated,
-    the coefficients are small and the fit is poor (see `r2_warning`).
+    are those of ``LimeImageExplainer(random_state=seed)`` with the same probabilities as classifier function. Where the
+    classifier is saturated, the coefficients of probabilities are small and the fit is poor (see ``r2_warning``).
 
     Parameters
     ----------
     model
         Maps (N, C, H, W) to logits (N, classes); one or three channels, any size. Called as it is: put it in eval mode.
     num_samples
-        Perturbed images, the unperturbed one included; with `stable_features` the most that are taken. More lower the
+        Perturbed images, the unperturbed one included; with ``stable_features`` the most that are taken. More lower the
         standard errors by the square root.
     segments
         "cxr": superpixels that follow lung borders, ribs and opacities, small where there is structure. "lime-default":
-        the quickshift call of lime. "grid": the model's patches. A callable as lime's `segmentation_fn`, from an array
-        (H, W, 3) in input space to an integer map (H, W). Or such a map, for all images (H, W) or one for each (N, H,
-        W).
+        the quickshift call of lime. "grid": the model's patches. A callable as lime's ``segmentation_fn``, from an
+        array (H, W, 3) in input space to an integer map (H, W). Or such a map, for all images (H, W) or one for each
+        (N, H, W).
     seed
         Seed of the masks and of quickshift. Every image starts from it, so a batch gives what single images give.
     batch_size
@@ -71,18 +65,22 @@ class LimeCXR(AttributionMethod):
         local answer from fewer effective samples; large: all count alike.
     sampling
         "plain": lime's coin tosses. "antithetic", "stratified", "orthogonal": designs that need fewer samples for the
-        same accuracy, see `quantus_vit.lime.sampling`.
+        same accuracy, see ``quantus_vit.lime.sampling``.
     feature_selection
         As in lime.
     stable_features
         Stop as soon as the ranking of the so many most important segments, of every class asked for, is the same in
-        three looks in a row, 100 samples apart. The result is that of a plain run with `num_samples` set to where it
+        three looks in a row, 100 samples apart. The result is that of a plain run with ``num_samples`` set to where it
         stopped.
     lung_mask
         (H, W) for all images or (N, H, W) or (N, 1, H, W): cut the segments along the lung border, so that none
         straddles it.
+    link
+        What the linear model is fitted to: "softmax" or "sigmoid" probabilities, or the logits ("identity"). None: by
+        the number of outputs, "sigmoid" for one and "softmax" for more. A multilabel model wants "sigmoid"; the link of
+        a :class:`quantus_vit.Classifier` is its ``link``.
     r2_warning
-        Warn (`LocalFitWarning`) where the weighted R2 of the local fit is below this; 0 never warns.
+        Warn (``LocalFitWarning``) where the weighted R2 of the local fit is below this; 0 never warns.
 
     References
     ----------
@@ -111,14 +109,15 @@ class LimeCXR(AttributionMethod):
         feature_selection: str = "auto",
         stable_features: int | None = None,
         lung_mask: NDArray[Any] | Tensor | None = None,
+        link: Link | None = None,
         r2_warning: float = 0.2,
     ) -> None:
         super().__init__(model)
         if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}; use a positive number, or None to choose it by memory.")
+            raise ValueError(f"batch_size={batch_size}; use a positive number, or None to choose it by memory")
         self.settings = Settings(
             num_samples=num_samples,
-            segments=segments if isinstance(segments, str) or callable(segments) else _to_numpy(segments),
+            segments=segments if isinstance(segments, str) or callable(segments) else to_numpy(segments),
             seed=seed,
             num_segments=num_segments,
             replacement=replacement,
@@ -126,12 +125,13 @@ class LimeCXR(AttributionMethod):
             sampling=sampling,
             feature_selection=feature_selection,
             stable_features=stable_features,
+            link=link,
         )
         self.batch_size = batch_size
         self.lung_mask = lung_mask
         self.r2_warning = r2_warning
 
-    def attribute(  # type: ignore[override]  # its images are perturbed ones; see `batch_size`
+    def attribute(  # type: ignore[override]  # its images are perturbed ones; see ``batch_size``
         self,
         inputs: Tensor,
         target: Target = None,
@@ -155,8 +155,8 @@ class LimeCXR(AttributionMethod):
         Returns
         -------
         Tensor
-            Shape (N, 1, H, W), float32, on the inputs' device, signed: change of the class probability when the
-            superpixel is present.
+            Shape (N, 1, H, W), float32, on the inputs' device, signed: change of the class's probability, or of its
+            logit, when the superpixel is present.
         """
         if additional_forward_args is not None:
             raise TypeError("LimeCXR takes no additional_forward_args; bind them to the model beforehand")
@@ -190,7 +190,7 @@ class LimeCXR(AttributionMethod):
         Returns
         -------
         Tensor
-            Shape (N, T, 1, H, W), float32, in the order of `targets`.
+            Shape (N, T, 1, H, W), float32, in the order of ``targets``.
         """
         images = self._checked(inputs)
         explanations = self.explain(images, targets, lung_mask=lung_mask)
@@ -206,7 +206,7 @@ class LimeCXR(AttributionMethod):
         *,
         lung_mask: NDArray[Any] | Tensor | None = None,
     ) -> list[ImageExplanation]:
-        """One explanation an image, see `explain_instance`.
+        """One explanation an image, see ``explain_instance``.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class LimeCXR(AttributionMethod):
         """
         images = self._checked(inputs)
         if labels is not None:
-            labels = self._check_labels(labels, images[:1])
+            labels = check_labels(self.model, labels, images[:1])
         return self._explain_all(images, [labels] * len(images), num_features, self._batch_size(images), lung_mask)
 
     def explain_instance(
@@ -248,16 +248,17 @@ class LimeCXR(AttributionMethod):
         Returns
         -------
         lime.lime_image.ImageExplanation
-            `image` is (H, W, 3) in the model's input space. `score` and `local_pred` are, as in lime, those of the last
-            class. Beyond lime's attributes: `top_labels` (always, the explained classes by probability), `r2` (a dict
-            by class), `standard_errors` (a dict by class, each (n_segments,)), and the neighbourhood: `masks` (M,
-            n_segments), `labels` (M, classes) and `weights` (M,), row 0 the unperturbed image.
+            ``image`` is (H, W, 3) in the model's input space. ``score`` and ``local_pred`` are, as in lime, those of
+            the last class. Beyond lime's attributes: ``top_labels`` (always, the explained classes by the model's
+            answer), ``r2`` (a dict by class), ``standard_errors`` (a dict by class, each (n_segments,)), and the
+            neighbourhood: ``masks`` (M, n_segments), ``labels`` (M, classes) and ``weights`` (M,), row 0 the
+            unperturbed image.
         """
         tensor = torch.as_tensor(image)
         if tensor.ndim == 3:
             tensor = tensor[None]
         if tensor.ndim != 4 or len(tensor) != 1:
-            raise ValueError(f"image has shape {tuple(np.shape(image))}; use (C, H, W) or (1, C, H, W).")
+            raise ValueError(f"image has shape {tuple(np.shape(image))}; use (C, H, W) or (1, C, H, W)")
         parameter = next(self.model.parameters(), None)
         if parameter is not None:
             tensor = check_inputs(tensor).to(parameter)
@@ -271,8 +272,8 @@ class LimeCXR(AttributionMethod):
         batch_size: int,
         lung_mask: NDArray[Any] | Tensor | None,
     ) -> list[ImageExplanation]:
-        masks = _mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
-        self._check_maps(images)
+        masks = mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
+        check_map_count(self.settings.segments, images)
         explanations = []
         for index, image in enumerate(images):
             explanation = explain_image(
@@ -285,7 +286,7 @@ class LimeCXR(AttributionMethod):
                 num_features=num_features,
                 lung_mask=masks[index],
             )
-            self._warn_if_poor(explanation, index)
+            warn_if_poor(explanation, index, self.r2_warning)
             explanations.append(explanation)
         return explanations
 
@@ -296,50 +297,3 @@ class LimeCXR(AttributionMethod):
 
     def _batch_size(self, images: Tensor) -> int:
         return choose_batch_size(self.model, images[0]) if self.batch_size is None else self.batch_size
-
-    def _check_labels(self, labels: Sequence[int], image: Tensor) -> list[int]:
-        """The classes as ints, refused as a target would be."""
-        if len(labels) == 0:
-            raise ValueError("No class to explain; give at least one, or None for all.")
-        with torch.inference_mode():
-            logits = logits_of(self.model(image))
-        return [int(resolve_target(parse_target(int(label), 1), logits)[0]) for label in labels]
-
-    def _check_maps(self, images: Tensor) -> None:
-        given = self.settings.segments
-        if isinstance(given, np.ndarray) and given.ndim == 3 and len(given) != len(images):
-            raise ValueError(f"There are {len(given)} segment maps for {len(images)} images.")
-
-    def _warn_if_poor(self, explanation: ImageExplanation, index: int) -> None:
-        poor = {label: r2 for label, r2 in explanation.r2.items() if r2 < self.r2_warning}
-        if poor:
-            classes = ", ".join(f"class {label}: {r2:.2f}" for label, r2 in poor.items())
-            warnings.warn(
-                f"LIME's linear model fits image {index} poorly (weighted R2 of {classes}; it warns below "
-                f"{self.r2_warning}): its coefficients say little about the classifier. More samples do not help; "
-                "other segments, another replacement or a smaller kernel_width may.",
-                LocalFitWarning,
-                stacklevel=4,
-            )
-
-
-def _mask_for_each(masks: NDArray[Any] | Tensor | None, images: Tensor) -> list[NDArray[Any] | None]:
-    """One lung mask (H, W), or None, for each image."""
-    if masks is None:
-        return [None] * len(images)
-    array = _to_numpy(masks)
-    height, width = images.shape[-2:]
-    if array.ndim == 4 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.shape == (height, width):
-        array = array[None].repeat(len(images), axis=0)
-    if array.shape != (len(images), height, width):
-        raise ValueError(
-            f"lung_mask has shape {array.shape}; use {(height, width)}, {(len(images), height, width)} or "
-            f"{(len(images), 1, height, width)}."
-        )
-    return list(array)
-
-
-def _to_numpy(array: NDArray[Any] | Tensor) -> NDArray[Any]:
-    return array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)

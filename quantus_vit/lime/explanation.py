@@ -1,14 +1,21 @@
-"""Lime's `ImageExplanation`, filled and read. Knows lime; no torch, no model, no segmentation."""
+"""Lime's ``ImageExplanation``, filled and read. Knows lime; no torch, no model, no segmentation."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 
-from quantus_vit.lime.fitting import LocalModel
+from .fitting import LocalModel
+
+__all__ = ["LocalFitWarning", "build_explanation", "dense_map", "warn_if_poor"]
+
+
+class LocalFitWarning(UserWarning):
+    """The linear model explains little of what the classifier does around the image."""
 
 
 def build_explanation(
@@ -47,11 +54,34 @@ def build_explanation(
 
 
 def dense_map(explanation: ImageExplanation, label: int) -> NDArray[np.float32]:
-    """Map (H, W), float32: each pixel has its superpixel's coefficient for class `label`; 0 where lime left it out."""
+    """Map (H, W), float32: each pixel has its superpixel's coefficient for the class; 0 where lime left it out."""
     if label not in explanation.local_exp:
-        raise ValueError(f"Class {label} was not explained; there are {sorted(explanation.local_exp)}.")
+        raise ValueError(f"class {label} was not explained; there are {sorted(explanation.local_exp)}")
     coefficients = np.zeros(int(explanation.segments.max()) + 1, dtype=np.float32)
     for segment, weight in explanation.local_exp[label]:
         coefficients[segment] = weight
     dense: NDArray[np.float32] = coefficients[explanation.segments]
     return dense
+
+
+def warn_if_poor(explanation: ImageExplanation, index: int, limit: float) -> None:
+    """Warn (:class:`LocalFitWarning`) of classes whose local fit has a weighted R2 below ``limit``.
+
+    Parameters
+    ----------
+    explanation : lime.lime_image.ImageExplanation
+        With the attribute ``r2`` that :func:`build_explanation` adds.
+    index : int
+        Of the image in its batch, for the message.
+    limit : float
+    """
+    poor = {label: r2 for label, r2 in explanation.r2.items() if r2 < limit}
+    if poor:
+        classes = ", ".join(f"class {label}: {r2:.2f}" for label, r2 in poor.items())
+        warnings.warn(
+            f"LIME's linear model fits image {index} poorly (weighted R2 of {classes}; it warns below {limit}): its "
+            "coefficients say little about the classifier. More samples do not help; other segments, another "
+            "replacement or a smaller kernel_width may",
+            LocalFitWarning,
+            stacklevel=4,
+        )

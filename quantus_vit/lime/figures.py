@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from skimage.morphology import dilation, footprint_rectangle
 from skimage.segmentation import find_boundaries
 
-from quantus_vit.lime.explanation import dense_map
-from quantus_vit.lime.segmentation import stretch_gray
+from .explanation import dense_map
+from .segmentation import stretch_grey
+
+__all__ = ["explanation_figure", "greyscale", "outline_picture", "overlay_picture", "top_segments"]
 
 Picture = NDArray[np.float64]
 Show = Literal["positive", "negative", "both"]
@@ -27,19 +29,19 @@ AGAINST = (0.337, 0.706, 0.914)
 SIGNED = LinearSegmentedColormap.from_list("for_against", [(0.0, 0.447, 0.698), (1.0, 1.0, 1.0), (0.835, 0.369, 0.0)])
 
 
-def grayscale(explanation: ImageExplanation) -> Picture:
-    """The explained image as (H, W, 3) gray in [0, 1], whatever the model's normalisation."""
-    gray = stretch_gray(np.moveaxis(np.asarray(explanation.image), -1, 0))
-    return np.repeat(gray[..., None], 3, axis=-1)
+def greyscale(explanation: ImageExplanation) -> Picture:
+    """The explained image as (H, W, 3) grey in [0, 1], whatever the model's normalisation."""
+    grey = stretch_grey(np.moveaxis(np.asarray(explanation.image), -1, 0))
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def top_segments(explanation: ImageExplanation, label: int, num_features: int, show: Show = "positive") -> list[int]:
-    """Numbers of the most important superpixels for class `label`, in lime's order.
+    """Numbers of the most important superpixels for class ``label``, in lime's order.
 
     Parameters
     ----------
     explanation
-        Of `LimeCXR.explain_instance`, or lime's own.
+        Of ``LimeCXR.explain_instance``, or lime's own.
     label
         An explained class.
     num_features
@@ -48,9 +50,9 @@ def top_segments(explanation: ImageExplanation, label: int, num_features: int, s
         "positive": those that speak for the class; "negative": against; "both": the largest weights of either sign.
     """
     if label not in explanation.local_exp:
-        raise ValueError(f"Class {label} was not explained; there are {sorted(explanation.local_exp)}.")
+        raise ValueError(f"class {label} was not explained; there are {sorted(explanation.local_exp)}")
     if show not in ("positive", "negative", "both"):
-        raise ValueError(f"show={show!r}; use 'positive', 'negative' or 'both'.")
+        raise ValueError(f"show={show!r}; use 'positive', 'negative' or 'both'")
     sign = {"positive": 1, "negative": -1, "both": 0}[show]
     chosen = [segment for segment, weight in explanation.local_exp[label] if weight != 0 and weight * sign >= 0]
     return chosen[:num_features]
@@ -69,7 +71,7 @@ def outline_picture(
     Parameters
     ----------
     explanation, label, num_features, show
-        See `top_segments`.
+        See ``top_segments``.
     dim
         Brightness of everything else, 1: as it is.
     scale
@@ -84,7 +86,7 @@ def outline_picture(
     chosen = top_segments(explanation, label, num_features, show)
     segments = _enlarge(np.asarray(explanation.segments), scale)
     visible = np.isin(segments, chosen)
-    picture = _enlarge(grayscale(explanation), scale) * np.where(visible, 1.0, dim)[..., None]
+    picture = _enlarge(greyscale(explanation), scale) * np.where(visible, 1.0, dim)[..., None]
     lines = {
         FOR: _outlines(segments, [segment for segment in chosen if weights[segment] > 0]),
         AGAINST: _outlines(segments, [segment for segment in chosen if weights[segment] < 0]),
@@ -104,7 +106,7 @@ def overlay_picture(
     Parameters
     ----------
     explanation, label
-        See `top_segments`.
+        See ``top_segments``.
     limit
         Coefficient of full colour; None: the largest of this map. Give one number to compare classes or images.
     opacity
@@ -121,11 +123,11 @@ def overlay_picture(
     if limit is None:
         limit = float(np.abs(coefficients).max()) or 1.0
     if not limit > 0:
-        raise ValueError(f"limit={limit} must be positive.")
+        raise ValueError(f"limit={limit} must be positive")
     strength = np.clip(coefficients / limit, -1.0, 1.0)
     colour = np.asarray(SIGNED((strength + 1) / 2))[..., :3]
     share = opacity * np.abs(strength)[..., None]
-    return _enlarge(grayscale(explanation) * (1 - share) + colour * share, scale)
+    return _enlarge(greyscale(explanation) * (1 - share) + colour * share, scale)
 
 
 def explanation_figure(
@@ -136,9 +138,9 @@ def explanation_figure(
     Returns
     -------
     matplotlib.figure.Figure
-        Not known to pyplot; save it by `figure.savefig(path)`.
+        Not known to pyplot; save it by ``figure.savefig(path)``.
     """
-    panels: list[tuple[str, Picture]] = [("image", grayscale(explanation)), ("superpixels", _all_outlines(explanation))]
+    panels: list[tuple[str, Picture]] = [("image", greyscale(explanation)), ("superpixels", _all_outlines(explanation))]
     panels += [(f"{count} features", outline_picture(explanation, label, count)) for count in features]
     panels.append((f"class {label}, R² {_fit_quality(explanation, label)}", overlay_picture(explanation, label)))
     figure = Figure(figsize=(2.6 * len(panels) + 0.6, 3.0), layout="constrained")
@@ -160,7 +162,7 @@ def _fit_quality(explanation: ImageExplanation, label: int) -> str:
 
 
 def _all_outlines(explanation: ImageExplanation, scale: int = 3) -> Picture:
-    picture = _enlarge(grayscale(explanation), scale)
+    picture = _enlarge(greyscale(explanation), scale)
     picture[find_boundaries(_enlarge(np.asarray(explanation.segments), scale), mode="inner")] = FOR
     return picture
 

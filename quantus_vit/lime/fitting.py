@@ -1,4 +1,4 @@
-"""The local linear model of one class, by lime's own `LimeBase`, and how far to trust it. Knows lime; no torch."""
+"""The local linear model of one class, by lime's own ``LimeBase``, and how far to trust it. Knows lime; no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from lime.lime_base import LimeBase
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
+__all__ = ["LocalModel", "cosine_distances", "fit", "sandwich_errors"]
+
 RIDGE_PENALTY = 1.0  # the alpha of LimeBase's regressor
 
 
@@ -20,8 +22,8 @@ class LocalModel:
     Attributes
     ----------
     intercept, coefficients, r2, local_prediction
-        As in lime: `coefficients` is a list of (segment, weight), largest absolute weight first; `r2` is that of the
-        weighted fit.
+        As in lime: ``coefficients`` is a list of (segment, weight), largest absolute weight first; ``r2`` is that of
+        the weighted fit.
     standard_errors
         Shape (n_segments,): standard error of each coefficient; nan for a segment that feature selection left out.
     """
@@ -42,7 +44,7 @@ def cosine_distances(masks: NDArray[Any]) -> NDArray[np.float64]:
 def fit(
     base: LimeBase,
     masks: NDArray[Any],
-    probabilities: NDArray[Any],
+    answers: NDArray[Any],
     distances: NDArray[np.float64],
     label: int,
     num_features: int,
@@ -57,25 +59,25 @@ def fit(
         Lime's regression, with its kernel.
     masks
         Shape (M, n_segments), 0 or 1, row 0 all ones.
-    probabilities
-        Shape (M, classes).
+    answers
+        Shape (M, classes): probabilities or logits.
     distances
-        Shape (M,), of `masks` from row 0.
+        Shape (M,), of ``masks`` from row 0.
     label
-        Column of `probabilities`.
+        Column of ``answers``.
     num_features, feature_selection
         As in lime.
     groups
-        Shape (M,): rows of one number depend on each other (see `sampling.clusters`).
+        Shape (M,): rows of one number depend on each other (see ``sampling.clusters``).
     """
     intercept, coefficients, r2, local_prediction = base.explain_instance_with_data(
-        masks, probabilities, distances, label, num_features, feature_selection=feature_selection
+        masks, answers, distances, label, num_features, feature_selection=feature_selection
     )
     used = np.array([segment for segment, _ in coefficients], dtype=np.int64)
     weights = np.array([weight for _, weight in coefficients])
     errors = np.full(masks.shape[1], np.nan)
     if len(used):
-        residuals = probabilities[:, label] - (masks[:, used] @ weights + intercept)
+        residuals = answers[:, label] - (masks[:, used] @ weights + intercept)
         errors[used] = sandwich_errors(masks[:, used], residuals, base.kernel_fn(distances), groups)
     return LocalModel(
         float(intercept),

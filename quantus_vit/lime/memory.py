@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+__all__ = ["PeakMemory", "available_bytes", "choose_batch_size"]
+
 LARGEST_BATCH_CPU = 32  # larger ones fall out of the caches and gain nothing
 LARGEST_BATCH = 256  # beyond it the launches are amortised
 FALLBACK_BYTES = 2 * 2**30  # systems that do not tell
@@ -53,7 +55,7 @@ class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def available_bytes(device: torch.device) -> int:
-    """Free memory of `device`; a cautious guess where the system does not tell."""
+    """Free memory of ``device``; a cautious guess where the system does not tell."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
@@ -71,7 +73,7 @@ def choose_batch_size(model: Callable[[Tensor], Any], image: Tensor) -> int:
     Parameters
     ----------
     model
-        Is called once, on one image, under `torch.inference_mode`.
+        Is called once, on one image, under ``torch.inference_mode``.
     image
         Shape (C, H, W), on the model's device.
     """

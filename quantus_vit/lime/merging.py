@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import mean as mean_by_label
 
+__all__ = ["RegionMerger"]
+
 EDGE_FLOOR = 0.003  # strength of a border in a flat region, where only the other terms decide
 DIFFERENCE_LIMIT = 0.2**2  # squared difference in the features that counts half of what it is
 SIZE_POWER = 1.2
@@ -61,7 +63,7 @@ class RegionMerger:
         self.alive = set(self.parent)
 
     def merge(self, count: int) -> NDArray[np.int64]:
-        """Merge until `count` regions are left, and give the map (H, W) of their numbers (with gaps)."""
+        """Merge until ``count`` regions are left, and give the map (H, W) of their numbers (with gaps)."""
         queue = [(self._price(a, b), a, b) for a, neighbours in enumerate(self.borders) for b in neighbours if a < b]
         heapq.heapify(queue)
         while len(self.alive) > count and queue:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from quantus_vit.relevance.forward import logits_of
+from ..relevance.forward import logits_of
+
+__all__ = ["LINKS", "Link", "Neighbourhood", "compose"]
 
 
 def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> Tensor:
@@ -31,37 +35,58 @@ def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> T
     return torch.where(present, image, fudged)
 
 
+Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
+
+LINKS: Mapping[Link, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"softmax": lambda logits: logits.softmax(dim=-1), "sigmoid": torch.sigmoid, "identity": lambda logits: logits}
+)
+"""What is fitted, of logits (M, classes): probabilities of a multiclass task, of single findings, or logits."""
+
+
 class Neighbourhood:
-    """The model's class probabilities on perturbations of one image, in batches on the model's device.
+    """The model's answers to perturbations of one image, in batches on the model's device.
 
     Parameters
     ----------
     model
-        Maps (B, C, H, W) to logits (B, classes). Called as it is, under `torch.inference_mode`.
+        Maps (B, C, H, W) to logits (B, classes). Called as it is, under ``torch.inference_mode``.
     image, fudged
         Shape (C, H, W), on the model's device.
     segments
         Shape (H, W), int64, on the model's device.
     batch_size
         Images a forward.
+    link
+        Of :data:`LINKS`; None: "sigmoid" for one output, whose softmax would be 1 whatever the image, else "softmax".
     """
 
     def __init__(
-        self, model: Callable[[Tensor], Tensor], image: Tensor, fudged: Tensor, segments: Tensor, batch_size: int
+        self,
+        model: Callable[[Tensor], Tensor],
+        image: Tensor,
+        fudged: Tensor,
+        segments: Tensor,
+        batch_size: int,
+        link: Link | None = None,
     ) -> None:
         self.model = model
         self.image = image
         self.fudged = fudged
         self.segments = segments
         self.batch_size = batch_size
+        self.link = link
 
-    def probabilities(self, masks: Tensor) -> Tensor:
-        """Softmax probabilities (M, classes), float32 on the CPU, for masks (M, n_segments)."""
+    def answers(self, masks: Tensor) -> Tensor:
+        """Linked logits (M, classes), float32 on the CPU, for masks (M, n_segments)."""
         with torch.inference_mode():
             masks = masks.to(self.image.device, torch.bool)
-            parts = [torch.softmax(logits_of(self.model(images)).float(), dim=-1) for images in self._batches(masks)]
+            parts = [self._linked(logits_of(self.model(images)).float()) for images in self._batches(masks)]
             # one transfer at the end: a copy a batch would make the host wait for the device each time
             return torch.cat(parts).cpu()
+
+    def _linked(self, logits: Tensor) -> Tensor:
+        default: Link = "sigmoid" if logits.shape[-1] == 1 else "softmax"
+        return LINKS[self.link or default](logits)
 
     def _batches(self, masks: Tensor) -> Iterator[Tensor]:
         for part in masks.split(self.batch_size):  # type: ignore[no-untyped-call]

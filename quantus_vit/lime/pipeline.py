@@ -11,14 +11,16 @@ from lime.lime_image import ImageExplanation, LimeImageExplainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantus_vit.lime.explanation import build_explanation
-from quantus_vit.lime.fitting import LocalModel, cosine_distances, fit
-from quantus_vit.lime.neighbourhood import Neighbourhood
-from quantus_vit.lime.patches import patch_size
-from quantus_vit.lime.replacement import replace
-from quantus_vit.lime.sampling import DESIGNS, clusters
-from quantus_vit.lime.segmentation import SegmentMap, check_map, run_preset, split_at_border, to_lime_layout
-from quantus_vit.lime.settings import Settings
+from .explanation import build_explanation
+from .fitting import LocalModel, cosine_distances, fit
+from .neighbourhood import Neighbourhood
+from .patches import patch_size
+from .replacement import replace
+from .sampling import DESIGNS, clusters
+from .segmentation import SegmentMap, check_map, run_preset, split_at_border, to_lime_layout
+from .settings import Settings
+
+__all__ = ["explain_image"]
 
 ROUND = 100  # samples between two looks at the ranking
 STABLE_ROUNDS = 3  # looks in a row that must agree
@@ -35,7 +37,7 @@ def explain_image(
     num_features: int,
     lung_mask: NDArray[Any] | None,
 ) -> ImageExplanation:
-    """Lime's `explain_instance`, step by step.
+    """Lime's ``explain_instance``, step by step.
 
     Parameters
     ----------
@@ -66,13 +68,14 @@ def explain_image(
     if lung_mask is not None:
         segments = split_at_border(segments, lung_mask.astype(np.bool_))
     fudged = torch.from_numpy(replace(pixels, segments, settings.replacement)).to(image)
-    neighbourhood = Neighbourhood(model, image, fudged, torch.from_numpy(segments).to(image.device), batch_size)
+    placed = torch.from_numpy(segments).to(image.device)
+    neighbourhood = Neighbourhood(model, image, fudged, placed, batch_size, settings.link)
     masks = DESIGNS[settings.sampling](settings.num_samples, int(segments.max()) + 1, lime.random_state)
     distances = cosine_distances(masks)
-    probabilities, models = _sample_and_fit(neighbourhood, masks, distances, lime, settings, labels, num_features)
-    taken = len(probabilities)
+    answers, models = _sample_and_fit(neighbourhood, masks, distances, lime, settings, labels, num_features)
+    taken = len(answers)
     weights = lime.base.kernel_fn(distances[:taken])
-    return build_explanation(to_lime_layout(pixels), segments, masks[:taken], probabilities, weights, models)
+    return build_explanation(to_lime_layout(pixels), segments, masks[:taken], answers, weights, models)
 
 
 def _segment(
@@ -97,32 +100,32 @@ def _sample_and_fit(
     labels: Sequence[int] | None,
     num_features: int,
 ) -> tuple[NDArray[np.float32], dict[int, LocalModel]]:
-    """Probabilities (M, classes) and the local model of each class; in rounds, where a stable ranking may end it."""
+    """Answers (M, classes) and the local model of each class; in rounds, where a stable ranking may end it."""
     groups = clusters(settings.sampling, len(masks))
     rows = torch.from_numpy(masks.astype(np.bool_))
     ends = [len(masks)] if settings.stable_features is None else [*range(ROUND, len(masks), ROUND), len(masks)]
     parts: list[NDArray[np.float32]] = []
     rankings: list[list[list[int]]] = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        parts.append(neighbourhood.probabilities(rows[start:end]).numpy())
-        probabilities = np.concatenate(parts)
+        parts.append(neighbourhood.answers(rows[start:end]).numpy())
+        answers = np.concatenate(parts)
         models = {
             label: fit(
                 lime.base,
                 masks[:end],
-                probabilities,
+                answers,
                 distances[:end],
                 label,
                 num_features,
                 settings.feature_selection,
                 groups[:end],
             )
-            for label in (range(probabilities.shape[1]) if labels is None else labels)
+            for label in (range(answers.shape[1]) if labels is None else labels)
         }
         rankings.append([_ranking(model, settings.stable_features) for model in models.values()])
         if len(rankings) >= STABLE_ROUNDS and all(ranking == rankings[-1] for ranking in rankings[-STABLE_ROUNDS:]):
             break
-    return probabilities, models
+    return answers, models
 
 
 def _ranking(model: LocalModel, count: int | None) -> list[int]:

@@ -9,7 +9,9 @@ import numpy as np
 from skimage.filters import gaussian
 from skimage.restoration import inpaint_biharmonic
 
-from quantus_vit.lime.segmentation import Image, SegmentMap
+from .segmentation import Image, SegmentMap
+
+__all__ = ["NAMES", "Replacement", "check_replacement", "replace"]
 
 Replacement: TypeAlias = str | float | Sequence[float] | Callable[[Image, SegmentMap], Image]
 
@@ -28,16 +30,16 @@ def check_replacement(replacement: Replacement) -> None:
     """
     if isinstance(replacement, str):
         if replacement not in NAMES:
-            raise ValueError(f"replacement={replacement!r} is unknown; use {', '.join(map(repr, NAMES))} or a number.")
+            raise ValueError(f"replacement={replacement!r} is unknown; use {', '.join(map(repr, NAMES))} or a number")
     elif not callable(replacement):
         try:
             values = np.asarray(replacement, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(
-                f"replacement={replacement!r} is neither a name, a number, numbers nor a callable."
+                f"replacement={replacement!r} is neither a name, a number, numbers nor a callable"
             ) from error
         if values.ndim > 1 or not np.isfinite(values).all():
-            raise ValueError(f"replacement={replacement!r} must be one finite number or one for each channel.")
+            raise ValueError(f"replacement={replacement!r} must be one finite number or one for each channel")
 
 
 def replace(image: Image, segments: SegmentMap, replacement: Replacement) -> Image:
@@ -53,25 +55,25 @@ def replace(image: Image, segments: SegmentMap, replacement: Replacement) -> Ima
         "mean": the mean of the segment, by channel (lime's default). "blur": the image under a Gaussian blur of a
         twentieth of its shorter side, which takes texture away and leaves exposure. "inpaint": each segment continued
         from its surroundings (biharmonic), which leaves the anatomy plausible; takes seconds an image. A number, or one
-        for each channel: that constant, in input space (lime's `hide_color`). A callable gets `image` and `segments`
-        and returns the replaced image.
+        for each channel: that constant, in input space (lime's ``hide_color``). A callable gets ``image`` and
+        ``segments`` and returns the replaced image.
 
     Returns
     -------
     numpy.ndarray
-        Shape (C, H, W), dtype of `image`.
+        Shape (C, H, W), dtype of ``image``.
     """
     if callable(replacement):
         fudged = np.asarray(replacement(image, segments))
         if fudged.shape != image.shape:
-            raise ValueError(f"The replacement returned shape {fudged.shape}; the image has {image.shape}.")
+            raise ValueError(f"the replacement returned shape {fudged.shape}; the image has {image.shape}")
         return np.asarray(fudged, dtype=image.dtype)
     if isinstance(replacement, str):
         named: Mapping[str, Callable[[Image, SegmentMap], Image]] = {"mean": _mean, "blur": _blur, "inpaint": _inpaint}
         return named[replacement](image, segments)
     values = np.asarray(replacement, dtype=image.dtype).reshape(-1)
     if values.size not in (1, image.shape[0]):
-        raise ValueError(f"replacement has {values.size} numbers; the image has {image.shape[0]} channel(s).")
+        raise ValueError(f"replacement has {values.size} numbers; the image has {image.shape[0]} channel(s)")
     constant: Image = np.broadcast_to(values[:, None, None], image.shape).copy()
     return constant
 

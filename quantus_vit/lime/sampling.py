@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+__all__ = ["DESIGNS", "antithetic", "clusters", "hadamard", "hadamard_order", "orthogonal", "plain", "stratified"]
+
 Masks: TypeAlias = NDArray[np.int64]
 
 STRATA = 32
 
 
 def plain(num_samples: int, n_segments: int, random_state: np.random.RandomState) -> Masks:
-    """Independent coin tosses: the very call of `lime.lime_image.LimeImageExplainer.data_labels`."""
+    """Independent coin tosses: the very call of ``lime.lime_image.LimeImageExplainer.data_labels``."""
     draws = random_state.randint(0, 2, num_samples * n_segments).reshape((num_samples, n_segments))
     masks: Masks = draws.astype(np.int64, copy=False)
     masks[0, :] = 1
@@ -94,7 +96,7 @@ def orthogonal(num_samples: int, n_segments: int, random_state: np.random.Random
 
 
 def _paired(halves: Iterator[Masks], num_samples: int, n_segments: int) -> Masks:
-    """Row 0: all present, as in lime; then each row of `halves` followed by its complement; `num_samples` in all."""
+    """Row 0: all present, as in lime; then each row of ``halves`` followed by its complement."""
     masks = np.ones((num_samples, n_segments), dtype=np.int64)
     filled = 1
     while filled < num_samples:
@@ -119,7 +121,7 @@ def clusters(design: str, num_samples: int) -> NDArray[np.int64]:
 
 
 def hadamard_order(at_least: int) -> int:
-    """Smallest order, not below `at_least`, of a Hadamard matrix that `hadamard` can build."""
+    """Smallest order, not below ``at_least``, of a Hadamard matrix that ``hadamard`` can build."""
     order = max(at_least, 1)
     while not _constructible(order):
         order += 1
@@ -141,7 +143,7 @@ def hadamard(order: int) -> NDArray[Any]:
         An order that these constructions do not reach.
     """
     if not _constructible(order):
-        raise ValueError(f"No Hadamard matrix of order {order} by Sylvester's or Paley's construction.")
+        raise ValueError(f"no Hadamard matrix of order {order} by Sylvester's or Paley's construction")
     if order == 1:
         return np.ones((1, 1), dtype=np.int64)
     if _paley(order):

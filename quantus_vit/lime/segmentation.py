@@ -15,7 +15,27 @@ from skimage.filters import gaussian
 from skimage.measure import label as connected_components
 from skimage.segmentation import quickshift, slic
 
-from quantus_vit.lime.merging import RegionMerger
+from .merging import RegionMerger
+
+__all__ = [
+    "CXR_SEGMENTS",
+    "PRESETS",
+    "Image",
+    "Preset",
+    "SegmentFunction",
+    "SegmentMap",
+    "check_map",
+    "check_segments",
+    "cxr_segments",
+    "grid_segments",
+    "lime_default_segments",
+    "relabel",
+    "run_preset",
+    "split_at_border",
+    "stretch_channels",
+    "stretch_grey",
+    "to_lime_layout",
+]
 
 Image: TypeAlias = NDArray[np.floating[Any]]
 SegmentMap: TypeAlias = NDArray[np.int64]
@@ -24,10 +44,10 @@ SegmentFunction: TypeAlias = Callable[[Image], NDArray[Any]]
 CXR_SEGMENTS = 80
 
 
-def stretch_gray(image: Image) -> NDArray[np.float64]:
-    """Grayscale picture in [0, 1] of an input whose normalisation is unknown.
+def stretch_grey(image: Image) -> NDArray[np.float64]:
+    """Grey picture in [0, 1] of an input whose normalisation is unknown.
 
-    The channels are averaged (exact for a grayscale picture under any per-channel mean and standard deviation) and the
+    The channels are averaged (exact for a greyscale picture under any per-channel mean and standard deviation) and the
     0.5 and 99.5 percentiles are stretched to 0 and 1, so that a burnt-in letter or a collimator edge does not set the
     scale.
 
@@ -41,12 +61,12 @@ def stretch_gray(image: Image) -> NDArray[np.float64]:
     numpy.ndarray
         Shape (H, W), float64; all zero for a constant image.
     """
-    gray = image.astype(np.float64).mean(axis=0)
-    low, high = np.percentile(gray, [0.5, 99.5])
+    grey = image.astype(np.float64).mean(axis=0)
+    low, high = np.percentile(grey, [0.5, 99.5])
     if high <= low:  # nearly everything has one value: the outliers are the only structure there is
-        low, high = gray.min(), gray.max()
+        low, high = grey.min(), grey.max()
     scale = high - low if high > low else 1.0
-    stretched: NDArray[np.float64] = np.clip((gray - low) / scale, 0.0, 1.0)
+    stretched: NDArray[np.float64] = np.clip((grey - low) / scale, 0.0, 1.0)
     return stretched
 
 
@@ -71,7 +91,7 @@ def to_lime_layout(image: Image) -> Image:
 
 
 def relabel(segments: NDArray[Any]) -> SegmentMap:
-    """Segment numbers 0 ... n - 1 in the order of the given numbers, as lime's `segments == z` needs them."""
+    """Segment numbers 0 ... n - 1 in the order of the given numbers, as lime's ``segments == z`` needs them."""
     _, numbers = np.unique(segments, return_inverse=True)
     return numbers.reshape(segments.shape).astype(np.int64)
 
@@ -81,10 +101,10 @@ def cxr_segments(image: Image, num_segments: int = CXR_SEGMENTS) -> SegmentMap:
 
     Local contrast normalisation (CLAHE, windows of a quarter of the picture) makes rib and lung borders as strong in a
     dark lung as beside the spine. SLIC cuts the normalised picture into some 1000 small pieces along its edges, and
-    these are merged, the least different neighbours first (see `RegionMerger`), by their mean gray, normalised and not,
-    and their place. A strong border (lung, heart, diaphragm) is kept to the end. Dark regions away from the frame, as
-    the lungs are, keep more segments than bright ones and the margin. `benchmarks/LIME.md` has the measurements behind
-    the constants.
+    these are merged, the least different neighbours first (see ``RegionMerger``), by their mean grey, normalised and
+    not, and their place. A strong border (lung, heart, diaphragm) is kept to the end. Dark regions away from the frame,
+    as the lungs are, keep more segments than bright ones and the margin. ``benchmarks/LIME.md`` has the measurements
+    behind the constants.
 
     Parameters
     ----------
@@ -103,32 +123,32 @@ def cxr_segments(image: Image, num_segments: int = CXR_SEGMENTS) -> SegmentMap:
     Achanta et al., SLIC superpixels compared to state-of-the-art superpixel methods, TPAMI 2012.
     Pizer et al., Adaptive histogram equalization and its variations, 1987.
     """
-    gray = stretch_gray(image)
-    scale = min(gray.shape) / 224
-    window = tuple(max(length // 4, 2) for length in gray.shape)
-    normalised = equalize_adapthist(gray, kernel_size=window, clip_limit=0.02)
-    plain = gray**1.5  # a bright lesion stands out more, noise in the dark less
-    rows, columns = np.indices(gray.shape) / min(gray.shape)
+    grey = stretch_grey(image)
+    scale = min(grey.shape) / 224
+    window = tuple(max(length // 4, 2) for length in grey.shape)
+    normalised = equalize_adapthist(grey, kernel_size=window, clip_limit=0.02)
+    plain = grey**1.5  # a bright lesion stands out more, noise in the dark less
+    rows, columns = np.indices(grey.shape) / min(grey.shape)
     features = np.stack([0.3 * gaussian(normalised, scale), 1.2 * gaussian(plain, scale), 0.7 * rows, 0.7 * columns])
     edges = gaussian_gradient_magnitude((normalised + plain) / 2, scale)
     pieces = _pieces(gaussian(normalised, scale / 2), num_segments)
-    merger = RegionMerger(pieces, features, edges, _interest(gaussian(gray, scale)))
+    merger = RegionMerger(pieces, features, edges, _interest(gaussian(grey, scale)))
     return relabel(merger.merge(num_segments))
 
 
-def _interest(gray: NDArray[np.float64]) -> NDArray[np.float64]:
+def _interest(grey: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much a segment is worth at each pixel of a radiograph, (H, W) in (0, 1]: more in the dark, less at the frame.
 
     From white to black it grows fivefold; over the outer 15 % of the picture it falls to a tenth.
     """
-    inwards = [np.minimum(axis, axis[::-1]) for axis in (np.linspace(0, 1, length) for length in gray.shape)]
+    inwards = [np.minimum(axis, axis[::-1]) for axis in (np.linspace(0, 1, length) for length in grey.shape)]
     depth = np.minimum(inwards[0][:, None], inwards[1][None, :])
-    interest: NDArray[np.float64] = (1 - 0.8 * gray) * (0.1 + 0.9 * np.clip(depth / 0.15, 0, 1))
+    interest: NDArray[np.float64] = (1 - 0.8 * grey) * (0.1 + 0.9 * np.clip(depth / 0.15, 0, 1))
     return interest
 
 
 def _pieces(picture: NDArray[np.float64], num_segments: int) -> SegmentMap:
-    """Fine superpixels of `picture`, so many that merging has a choice, but not below nine pixels each on average."""
+    """Fine superpixels of ``picture``, so many that merging has a choice, but not below nine pixels each on average."""
     wanted = min(max(1000, 6 * num_segments), max(picture.size // 9, 2))
     compactness = 0.1
     while True:
@@ -140,7 +160,7 @@ def _pieces(picture: NDArray[np.float64], num_segments: int) -> SegmentMap:
 
 
 def lime_default_segments(image: Image, seed: int) -> SegmentMap:
-    """The quickshift call of `lime.lime_image.LimeImageExplainer`, on the picture in [0, 1] as lime's users give it."""
+    """The quickshift call of lime's ``LimeImageExplainer``, on the picture in [0, 1] as lime's users give it."""
     picture = stretch_channels(image)
     return relabel(quickshift(picture, kernel_size=4, max_dist=200, ratio=0.2, rng=seed))
 
@@ -190,32 +210,32 @@ def check_segments(segments: object, num_segments: int | None) -> None:
     Raises
     ------
     ValueError
-        Unknown preset name; `num_segments` below 2 or where the choice cannot follow it.
+        Unknown preset name; ``num_segments`` below 2 or where the choice cannot follow it.
     TypeError
         Neither a name, a callable nor an integer map.
     """
     if isinstance(segments, str):
         if segments not in PRESETS:
-            raise ValueError(f"segments={segments!r} is no preset; choose one of {', '.join(map(repr, PRESETS))}.")
+            raise ValueError(f"segments={segments!r} is no preset; choose one of {', '.join(map(repr, PRESETS))}")
     elif not callable(segments):
         array = np.asarray(segments)
         if array.dtype.kind not in "iub":
             raise TypeError(
                 f"segments must be a preset's name, a callable or an integer map, got {type(segments).__name__} "
-                f"(dtype {array.dtype})."
+                f"(dtype {array.dtype})"
             )
     if num_segments is None:
         return
     if not (isinstance(segments, str) and PRESETS[segments].takes_count):
-        raise ValueError(f"num_segments={num_segments} has no effect on segments={segments!r}; leave it out.")
+        raise ValueError(f"num_segments={num_segments} has no effect on segments={segments!r}; leave it out")
     if num_segments < 2:
-        raise ValueError(f"num_segments={num_segments}; LIME needs at least 2 segments.")
+        raise ValueError(f"num_segments={num_segments}; LIME needs at least 2 segments")
 
 
 def run_preset(
     name: str, image: Image, seed: int, patch: Callable[[], tuple[int, int]], num_segments: int | None
 ) -> SegmentMap:
-    """Segments of `image` (C, H, W) by the preset `name`; `patch` tells the model's patch size where it is needed."""
+    """Segments of ``image`` (C, H, W) by a preset; ``patch`` tells the model's patch size where it is needed."""
     preset = PRESETS[name]
     count = {"num_segments": num_segments} if preset.takes_count and num_segments is not None else {}
     if preset.needs_patch:
@@ -224,19 +244,19 @@ def run_preset(
 
 
 def check_map(segments: NDArray[Any], shape: tuple[int, int]) -> SegmentMap:
-    """Relabelled segment map, or a clear error where it does not fit an image of `shape` (H, W)."""
+    """Relabelled segment map, or a clear error where it does not fit an image of ``shape`` (H, W)."""
     segments = np.asarray(segments)
     if segments.shape != shape:
-        raise ValueError(f"The segment map has shape {segments.shape}; the image needs {shape}.")
+        raise ValueError(f"the segment map has shape {segments.shape}; the image needs {shape}")
     if segments.dtype.kind not in "iub":
-        raise TypeError(f"The segment map has dtype {segments.dtype}; it must hold integers.")
+        raise TypeError(f"the segment map has dtype {segments.dtype}; it must hold integers")
     return relabel(segments)
 
 
 def split_at_border(segments: SegmentMap, mask: NDArray[np.bool_], smallest: float = 0.25) -> SegmentMap:
-    """Cut segments along the border of `mask`, so that none straddles it.
+    """Cut segments along the border of ``mask``, so that none straddles it.
 
-    Pieces smaller than `smallest` times the mean piece are joined to the neighbour on their side of the border with
+    Pieces smaller than ``smallest`` times the mean piece are joined to the neighbour on their side of the border with
     which they share the longest edge; a piece without such a neighbour stays.
 
     Parameters
@@ -273,7 +293,7 @@ def split_at_border(segments: SegmentMap, mask: NDArray[np.bool_], smallest: flo
 
 
 def _shared_edges(pieces: SegmentMap, piece: int) -> NDArray[np.int64]:
-    """Length of the common edge of `piece` with every piece, by number."""
+    """Length of the common edge of ``piece`` with every piece, by number."""
     counts = np.zeros(int(pieces.max()) + 1, dtype=np.int64)
     for first, second in ((pieces[1:], pieces[:-1]), (pieces[:, 1:], pieces[:, :-1])):
         touching = (first == piece) != (second == piece)

@@ -123,7 +123,7 @@ def test_nothing_speaks_for_the_class(explanation):
 
 def test_errors(explanation):
     for function in (dense_map, outline_picture, overlay_picture, explanation_figure):
-        with pytest.raises(ValueError, match=r"Class 0 was not explained; there are \[1\]"):
+        with pytest.raises(ValueError, match=r"class 0 was not explained; there are \[1\]"):
             function(explanation, 0)
     with pytest.raises(ValueError, match="'all'"):
         top_segments(explanation, 1, 3, "all")

@@ -249,7 +249,7 @@ def test_wrong_inputs(vit, images):
             explainer(vit).attribute(bad)
     with pytest.raises(ValueError, match="use \\(C, H, W\\)"):
         explainer(vit).explain_instance(images)
-    with pytest.raises(ValueError, match="No class"):
+    with pytest.raises(ValueError, match="no class"):
         explainer(vit).explain_instance(images[0], labels=[])
     with pytest.raises(ValueError, match=r"7"):
         explainer(vit).explain_instance(images[0], labels=[7])

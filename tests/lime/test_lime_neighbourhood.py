@@ -38,7 +38,7 @@ def test_probabilities_are_the_softmax_of_every_row_in_batches(scene):
     masks = torch.rand(23, 20) < 0.5
     sizes = []
     model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    found = Neighbourhood(model, image, image * 0, segments, 10).probabilities(masks)
+    found = Neighbourhood(model, image, image * 0, segments, 10).answers(masks)
     assert sizes == [10, 10, 3]
     expected = model(compose(image, image * 0, segments, masks)).softmax(-1)
     torch.testing.assert_close(found.clone(), expected.detach())

@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.segmentation import quickshift
 
 from quantus_vit.lime import cxr_segments, grid_segments, lime_default_segments
-from quantus_vit.lime.segmentation import relabel, split_at_border, stretch_channels, stretch_gray
+from quantus_vit.lime.segmentation import relabel, split_at_border, stretch_channels, stretch_grey
 
 
 def thorax(size: int = 128) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def test_lime_default_is_limes_quickshift():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_stretching(channels):
     image = np.random.default_rng(0).normal(3, 20, (channels, 12, 10)).astype(np.float32)
-    gray, colour = stretch_gray(image), stretch_channels(image)
+    gray, colour = stretch_grey(image), stretch_channels(image)
     assert gray.shape == (12, 10)
     assert colour.shape == (12, 10, 3)
     for picture in (gray, colour):
@@ -107,7 +107,7 @@ def test_stretching_is_robust_against_a_burnt_in_letter():
     marked = image.copy()
     marked[:, :5, :5] = 50.0
     inner = (slice(10, None), slice(10, None))
-    assert np.abs(stretch_gray(marked)[inner] - stretch_gray(image)[inner]).max() < 0.05
+    assert np.abs(stretch_grey(marked)[inner] - stretch_grey(image)[inner]).max() < 0.05
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (60, 90)])
