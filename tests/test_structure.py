@@ -20,8 +20,6 @@ LINES_OF_A_FUNCTION = 50
 # What is longer, and why it is one thing all the same.
 LONGER_FILES = {
     "data/base.py",  # the records of a data set, each a dataclass with its documentation
-    "data/preprocessing.py",  # one geometry for images, masks and points
-    "lime/explainer.py",  # one class, mostly its documentation
     "relevance/token_functions.py",  # what each function of torch does to tokens
     "relevance/rules.py",  # the catalogue of rules, a small class each
 }

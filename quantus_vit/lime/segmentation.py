@@ -17,25 +17,13 @@ from skimage.segmentation import quickshift, slic
 
 from .merging import RegionMerger
 
+# fmt: off
 __all__ = [
-    "CXR_SEGMENTS",
-    "PRESETS",
-    "Image",
-    "Preset",
-    "SegmentFunction",
-    "SegmentMap",
-    "check_map",
-    "check_segments",
-    "cxr_segments",
-    "grid_segments",
-    "lime_default_segments",
-    "relabel",
-    "run_preset",
-    "split_at_border",
-    "stretch_channels",
-    "stretch_grey",
-    "to_lime_layout",
+    "CXR_SEGMENTS", "PRESETS", "Image", "Preset", "SegmentFunction", "SegmentMap", "check_map", "check_segments",
+    "cxr_segments", "grid_segments", "lime_default_segments", "relabel", "run_preset", "split_at_border",
+    "stretch_channels", "stretch_grey", "to_lime_layout",
 ]
+# fmt: on
 
 Image: TypeAlias = NDArray[np.floating[Any]]
 SegmentMap: TypeAlias = NDArray[np.int64]
