@@ -9,9 +9,10 @@ module's attributes. Knows torch and the routing functions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +41,22 @@ class PatchGrid:
     tokens: Tensor | None
 
 
-class Labels(NamedTuple):
-    """Places of a tensor's elements: float32 in the tensor's shape, and the sizes of the map they count in."""
+class Labels:
+    """Places of a tensor's elements, and the sizes of the map that they count in.
 
-    places: Tensor
-    sizes: tuple[int, ...]
+    Without ``places`` the tensor is such a map itself, (N, C, ...), with a place of its own at every point.
+    """
+
+    def __init__(self, shape: torch.Size, sizes: tuple[int, ...], places: Tensor | None = None) -> None:
+        self._shape, self.sizes = shape, sizes
+        if places is not None:
+            self.places = places
+
+    @cached_property
+    def places(self) -> Tensor:
+        """The places as float32, in the tensor's shape, constant dimensions expanded where possible."""
+        count = torch.Size(self.sizes).numel()
+        return torch.arange(1, count + 1, dtype=torch.float32, device="cpu").view(1, 1, *self.sizes).expand(self._shape)
 
 
 def _functions(*owners_and_names: tuple[Any, str]) -> frozenset[Callable[..., Any]]:
@@ -59,6 +71,7 @@ MAKES_MAP = _functions((F, _MAPS + " interpolate"), (torch, _MAPS))
 """Functions whose result has a place of its own at every point."""
 MIXES_LAST = _functions((F, "linear"), (torch._C._nn, "linear"), (torch, "matmul"), (Tensor, "matmul __matmul__"))
 """Linear maps of the last dimension."""
+JOINS = _functions((torch, "cat concat concatenate"))
 WRITES = _functions((Tensor, "copy_ __setitem__"))
 MOVES = (ROUTING | WRITES) - MAKES_MAP - _functions((Tensor, _CASTS), (torch, "clone"))
 VIEWS: dict[Any, Callable[..., Any]] = {
@@ -104,13 +117,13 @@ class Positions:
         elif result.shape == first.shape and func not in MIXES_LAST:
             self._labels[result] = labels
         elif func in MIXES_LAST and result.shape[:-1] == first.shape[:-1]:
-            self._labels[result] = Labels(_first_place(labels.places).expand(result.shape), labels.sizes)
+            self._labels[result] = Labels(result.shape, labels.sizes, _first_place(labels.places).expand(result.shape))
 
     def carry(self, source: Tensor, target: Tensor, function: Callable[[Tensor], Tensor]) -> None:
         """Give ``target`` the labels that ``function`` makes of those of ``source``, expanded to its shape."""
         if source in self._labels:
             labels = self._labels[source]
-            self._labels[target] = Labels(function(labels.places).expand(target.shape), labels.sizes)
+            self._labels[target] = Labels(target.shape, labels.sizes, function(labels.places).expand(target.shape))
 
     def arrive(self, values: Tensor) -> None:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
@@ -119,15 +132,14 @@ class Positions:
         self._labels.clear()
         if labels is None:
             return
-        rows = labels.places[..., 0].flatten(0, -2)
-        places = torch.unique(rows[rows > 0])
-        sizes = _sizes(places.long() - 1, labels.sizes)
-        if sizes is None:
-            return
-        (tokens,) = rows[0].nonzero(as_tuple=True)
-        order = rows[0][tokens].argsort()
-        whole = len(tokens) == len(places) and torch.equal(rows[0][tokens][order], places)
-        self.grid = PatchGrid(sizes, tokens[order] if whole else None)
+        rows = _without_constant_dims(labels.places[..., 0]).flatten(0, -2)
+        first: list[float] = rows[0].tolist()
+        tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
+        places = [place for place in torch.unique(rows).tolist() if place]
+        sizes = _sizes(places, labels.sizes)
+        if sizes is not None:
+            whole = [first[token] for token in tokens] == places
+            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None)
 
     def _move(
         self,
@@ -142,13 +154,16 @@ class Positions:
         if func in WRITES:
             stand_ins[0] = (stand_ins[0][0].clone(memory_format=torch.contiguous_format), *stand_ins[0][1:])
         try:
-            moved = VIEWS.get(func, func)(*stand_ins[0], **stand_ins[1])
+            if func in JOINS:
+                moved = _joined(func, *stand_ins[0], **stand_ins[1])
+            else:
+                moved = VIEWS.get(func, func)(*stand_ins[0], **stand_ins[1])
         except (RuntimeError, TypeError, ValueError, IndexError):  # not for labels: they end here
             return
         pairs = [(args[0], stand_ins[0][0])] if func in WRITES else zip(_tensors(result), _tensors(moved), strict=False)
         for target, places in pairs:
             if places.shape == target.shape:
-                self._labels[target] = Labels(places, sizes)
+                self._labels[target] = Labels(target.shape, sizes, places)
 
     def _stand_in(self, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
         """What takes a tensor's place: its labels, no places for other values, indices as they are."""
@@ -158,13 +173,16 @@ class Positions:
         return torch.zeros((), dtype=torch.float32, device="cpu").expand(x.shape) if x.is_floating_point() else x.cpu()
 
 
+def _joined(func: Callable[..., Tensor], tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Labels of tensors put behind one another; those that are expanded along the last dimension stay so."""
+    if dim in (-1, tensors[0].dim() - 1) or any(x.stride(-1) for x in tensors):
+        return func(tensors, dim)
+    return func([x[..., :1] for x in tensors], dim).expand(*[-1] * (tensors[0].dim() - 1), tensors[0].shape[-1])
+
+
 def _new_map(x: Tensor) -> Labels:
     """Labels of a map (N, C, ...) whose points are places of their own."""
-    sizes = tuple(x.shape[2:])
-    count = torch.Size(sizes).numel()
-    return Labels(
-        torch.arange(1, count + 1, dtype=torch.float32, device="cpu").view(1, 1, *sizes).expand(x.shape), sizes
-    )
+    return Labels(x.shape, tuple(x.shape[2:]))
 
 
 def _first_place(places: Tensor) -> Tensor:
@@ -175,12 +193,22 @@ def _first_place(places: Tensor) -> Tensor:
     return first.masked_fill(first.isinf(), 0)
 
 
-def _sizes(places: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+def _without_constant_dims(places: Tensor) -> Tensor:
+    """The same with one entry along every expanded dimension but the last."""
+    for dim in range(places.dim() - 1):
+        if places.stride(dim) == 0:
+            places = places.narrow(dim, 0, 1)
+    return places
+
+
+def _sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sizes of the grid that these places of a map make up, each row and column of it whole; else None."""
-    if not len(places):
-        return None
-    counts = tuple(len(torch.unique(coordinate)) for coordinate in torch.unravel_index(places, sizes))
-    return counts if torch.Size(counts).numel() == len(places) else None
+    counts: list[int] = []
+    rest = [int(place) - 1 for place in places]
+    for size in reversed(sizes):
+        counts.insert(0, len({place % size for place in rest}))
+        rest = [place // size for place in rest]
+    return tuple(counts) if places and torch.Size(counts).numel() == len(places) else None
 
 
 def _tensors(value: Any) -> list[Tensor]:
