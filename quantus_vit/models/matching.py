@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["LEFT_OUT", "match_classes", "parse_mapping"]
 
-LEFT_OUT = "-"
+LEFT_OUT = ""
 """In a mapping, stands for a model's class where a class of the data has none and is left out."""
 
 
@@ -19,7 +19,7 @@ def parse_mapping(items: Iterable[str]) -> dict[str, str]:
     Parameters
     ----------
     items : iterable of str
-        Such as "Pneumothorax=pneumothorax" or "0=COVID-19"; "-=Normal" leaves a class of the data out.
+        Such as "Pneumothorax=pneumothorax" or "0=COVID-19"; "=Normal" leaves a class of the data out.
 
     Returns
     -------
@@ -34,8 +34,8 @@ def parse_mapping(items: Iterable[str]) -> dict[str, str]:
     mapping: dict[str, str] = {}
     for item in items:
         model, equals, data = (part.strip() for part in item.partition("="))
-        if not equals or not model or not data:
-            raise ValueError(f"--classes takes MODEL=DATA, such as 0=COVID-19 or -=Normal, got {item!r}")
+        if not equals or not data:
+            raise ValueError(f"--classes takes MODEL=DATA, such as 0=COVID-19 or =Normal, got {item!r}")
         if data in mapping:
             raise ValueError(f"--classes maps {data!r} twice, to {mapping[data]!r} and {model!r}")
         mapping[data] = model
@@ -54,7 +54,7 @@ def match_classes(
     data_classes : sequence of str
         Names of the data's classes, in any order.
     mapping : mapping of str to str, optional
-        From class of the data to class of the model, as :func:`parse_mapping` gives it; ``"-"`` leaves a class of the
+        From class of the data to class of the model, as :func:`parse_mapping` gives it; ``""`` leaves a class of the
         data out. Classes that are not in it are matched by name, regardless of case.
 
     Returns
@@ -95,7 +95,7 @@ def match_classes(
     if unmatched:
         raise ValueError(
             f"the model has no output for {', '.join(map(repr, unmatched))} of the data; {lists}; map them by "
-            "--classes MODEL=DATA ..., or leave a class out by -=DATA"
+            "--classes MODEL=DATA ..., or leave a class out by =DATA"
         )
     _check_different(outputs, model_classes, lists)
     if not outputs:
