@@ -244,7 +244,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path, checkpoint, capsys) ->
         (["--split", "Validation"], "split must be one of 'Train', 'Val', 'Test'"),
         (["--protocol", "papre"], "unknown protocol 'papre'; did you mean 'paper'?"),
         (["--protocol", "custom"], "give --methods and --metrics"),
-        (["--classes", "a"], "--classes takes MODEL=DATA, such as 0=COVID-19 or -=Normal, got 'a'"),
+        (["--classes", "a"], "--classes takes MODEL=DATA, such as 0=COVID-19 or =Normal, got 'a'"),
         (["--subset", "lung"], "'phantom' have no option 'subset'"),
         (["--out", " "], "--out is empty"),
     ],
