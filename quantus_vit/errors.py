@@ -9,3 +9,10 @@ class UnsupportedOperationError(TypeError):
     Raised instead of passing relevance on by a rule that nobody chose. The message names the operation, the shapes it
     was called with and the module it ran in.
     """
+
+
+class RelevanceCutWarning(UserWarning):
+    """The model cuts the path of relevance: what it detaches, or computes under ``no_grad``, counts as a constant.
+
+    The message names the module. Wanted cuts are allowed by :func:`quantus_vit.relevance.allow_cuts`.
+    """

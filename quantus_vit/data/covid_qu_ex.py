@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from .base import Annotation, Record, XrayDataset
 from .conventions import CLASS_NAMES, XraySample, check_split, normalize_image
 from .datasets import DatasetSpec
-from .images import IMAGE_SUFFIXES
+from .images import IMAGE_SUFFIXES, read_grey
 from .masks import ImageMask
 from .places import printable
 
@@ -128,6 +128,35 @@ class CovidQuEx(XrayDataset, Dataset[XraySample]):
             return torch.zeros(1, self.image_size, self.image_size, dtype=torch.bool)
         mask = record.annotations[name].read().astype(np.float32)
         return torch.from_numpy(_resized(mask, self.image_size, Image.Resampling.NEAREST) > 0)[None]
+
+
+def read_gray(
+    path: str | os.PathLike[str], size: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Read an image file as 8-bit grey values of a square.
+
+    Parameters
+    ----------
+    path
+        A file that Pillow reads; colour is turned into luminance, 16-bit values are scaled to 8 bits.
+    size
+        Side of the square in pixels.
+    resample
+        Pillow's interpolation.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 ``(size, size)``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file cannot be read as an image; the message names it.
+    """
+    return _resized(read_grey(path), size, resample)
 
 
 def _resized(

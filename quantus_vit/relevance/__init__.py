@@ -8,6 +8,7 @@ from __future__ import annotations
 from .backward import Trace
 from .composites import Composite, attn_lrp, transformer_lrp
 from .conservation import ConservationReport
+from .cut_watch import allow_cuts
 from .forward import trace
 from .options import TraceOptions
 from .rules import Rule
@@ -20,6 +21,7 @@ __all__ = [
     "TokenRemoval",
     "Trace",
     "TraceOptions",
+    "allow_cuts",
     "attn_lrp",
     "tokens_removed",
     "trace",

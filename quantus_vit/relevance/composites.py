@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 from .numerics import MessageKind
 from .operations.base import KINDS
 from .rules import (
+    ConstantNormaliser,
     DetachedNorm,
     Epsilon,
     Gamma,
@@ -36,7 +37,8 @@ class Composite:
 
     Kinds are ``linear``, ``projection`` (in- and out-projection of ``nn.MultiheadAttention``), ``convolution``,
     ``matmul`` (scores), ``attention`` (attention weights times values), ``softmax``, ``normalisation``,
-    ``activation``, ``add``, ``scale`` (times a constant), ``gate`` (product of two activations) and ``pooling``.
+    ``activation``, ``add``, ``scale`` (times a constant), ``gate`` (product of two activations), ``pooling`` and
+    ``normaliser`` (an activation times or over a norm, deviation or sum of activations).
 
     Parameters
     ----------
@@ -84,6 +86,11 @@ class Composite:
     def where(self, pattern: str, **rules: Rule[Any]) -> Composite:
         """The same composite with other rules in the modules whose name matches ``pattern`` (``fnmatch``)."""
         return replace(self, exceptions=(*self.exceptions, (pattern, rules)))
+
+    @property
+    def kinds_by_name(self) -> frozenset[str]:
+        """The kinds for which an exception has a rule."""
+        return frozenset(kind for _, rules in self.exceptions for kind in rules)
 
     def rule(self, kind: str, module_name: str) -> Rule[Any] | None:
         """The rule for an operation of ``kind`` in the module named ``module_name``; None where there is none."""
@@ -149,6 +156,7 @@ def transformer_lrp(stabilizer: float = 0.0) -> Composite:
             "scale": Pass(),
             "gate": Uniform(1e-9),
             "pooling": GradientTimesInput(stabilizer),
+            "normaliser": ConstantNormaliser(),
         },
     )
 
@@ -175,12 +183,14 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
         "linear": Gamma(linear_gamma) if linear_gamma else Epsilon(1e-6),
         "normalisation": DetachedNorm(),
         "activation": Pass(),
+        "matmul": Uniform(),
         "gate": Uniform(),
+        "normaliser": ConstantNormaliser(),
     }
     if attention_rule == "cp":
         rules |= {"attention": ValuesOnly(), "softmax": StopGradient()}
     else:
-        rules |= {"attention": Uniform(), "matmul": Uniform()}
+        rules["attention"] = Uniform()
     return Composite("multiplier", rules)
 
 

@@ -5,9 +5,7 @@ Nothing is left on the model: no hook, gradient or attribute.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
@@ -15,8 +13,10 @@ from torch import Tensor, nn
 
 from .backward import Trace
 from .interception import Interception
+from .model_errors import clearer_error
 from .options import TraceOptions
 from .recorder import Recorder
+from .suspension import SUSPENSION
 
 __all__ = ["logits_of", "original", "trace"]
 
@@ -61,7 +61,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(options.composite is not None))
-        stack.enter_context(_STANCE.eager())
+        stack.enter_context(SUSPENSION.active())
         x = recorder.begin(inputs)
         with Interception(recorder):
             try:
@@ -70,8 +70,13 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
                 if recorder.refusal is not None:
                     raise recorder.refusal from None
                 raise
-    recorder.finish()
-    check_output(output, len(inputs))
+            except RuntimeError as error:
+                clearer = clearer_error(error, model, inputs)
+                if clearer is None:
+                    raise
+                raise clearer from error
+        check_output(output, len(inputs))
+        recorder.finish(output)
     grid = None if recorder.positions is None else recorder.positions.grid
     return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state, grid)
 
@@ -85,37 +90,6 @@ def check_output(output: Tensor, size: int) -> None:
         )
     if not bool(output.detach().isfinite().all()):
         raise ValueError("the model's logits are not all finite; there is nothing to explain")
-
-
-class _Stance:
-    """Compiled parts of models run as they were written while any trace runs.
-
-    The stance of ``torch.compiler`` belongs to the process: of several threads the first sets it, the last restores it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._set: Any = None
-
-    @contextmanager
-    def eager(self) -> Iterator[None]:
-        with self._lock:
-            if not self._users and hasattr(torch.compiler, "set_stance"):
-                self._set = torch.compiler.set_stance("force_eager")
-                self._set.__enter__()
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users and self._set is not None:
-                    self._set.__exit__(None, None, None)
-                    self._set = None
-
-
-_STANCE = _Stance()
 
 
 def original(model: nn.Module) -> nn.Module:

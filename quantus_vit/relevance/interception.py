@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
+from . import functional
 from .handlers import HANDLERS
 from .recorder import Recorder, is_traced
 from .routing import METADATA
@@ -37,6 +39,17 @@ class Interception(TorchFunctionMode):
     ) -> Any:
         if func in METADATA:
             return func(*args, **(kwargs or {}))
+        recorder = self.recorder
+        if functional.are_active():
+            functional.refuse_traced(recorder, func, (args, kwargs))
+        if recorder.below_start.active and getattr(func, "__name__", "") not in ("__get__", "__set__"):
+            return recorder.below_start.run(self._run, func, args, kwargs or {})
+        result = self._run(func, args, kwargs)
+        if recorder.cuts.awake or not torch.is_grad_enabled():
+            recorder.cuts.follow(func, args, kwargs, result)
+        return result
+
+    def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
         recorder.refuse_stale(func, args, kwargs)
         if kwargs and kwargs.get("out") is not None:

@@ -6,21 +6,25 @@ which operation is the handlers' business, and seeing the calls is the intercept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import resolve_name
 from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
 
 from ..errors import UnsupportedOperationError
+from .below_start import BelowStart
+from .cut_watch import CutWatch
+from .graph_check import check_graph
 from .location import ModuleLocator
 from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
 from .positions import Positions
 from .routing import ROUTING
-from .rules import Rule
+from .rules import GradientTimesInput, Rule
 from .state import Attention, Recording, TraceState
 from .usage import check_usage
 
@@ -59,11 +63,18 @@ class Recorder:
         message_kind = "relevance" if composite is None else composite.message_kind
         self.state = TraceState(Recording(message_kind, options.locate, options.gradients))
         self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
+        # Kinds that are recorded even where the true gradient serves, lest their nodes look like unseen ones.
+        self._always_recorded = {"projection"} if composite is None else {"projection"} | composite.kinds_by_name
         self._locates = options.locate or (composite is not None and bool(composite.exceptions))
+        self.cuts = CutWatch(model, self.locator.current)
+        self.softmax_nodes: set[Any] = set()  # of torch's own that were seen to run
+        self.below_start = BelowStart(composite is not None and options.start != "input")
+        self._probabilities: Tensor | None = None  # the last softmax over classes
         self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
         self._attend_from = options.start_layer if options.start == "attention" and composite is not None else None
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
         self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self._statistics: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     def begin(self, inputs: Tensor) -> Tensor:
@@ -77,15 +88,38 @@ class Recorder:
             self.positions.begin(x)
         return x
 
-    def finish(self) -> None:
-        """After the forward: forget what only it needed, and tell which of the composite's rules did nothing.
+    def finish(self, output: Tensor) -> None:
+        """After the forward: check the finished graph, and tell which of the composite's rules did nothing.
+
+        Parameters
+        ----------
+        output : Tensor
+            The logits.
 
         Raises
         ------
+        UnsupportedOperationError
+            Something ran unseen (:mod:`graph_check`).
         ValueError
-            An exception of the composite names modules that have no operation of its kinds.
+            The logits do not depend on the start, since the model ends in softmax or cuts the path; or an exception of
+            the composite names modules that have no operation of its kinds.
+
+        Warns
+        -----
+        RelevanceCutWarning
+            The model cuts a path of relevance (:mod:`cut_watch`).
         """
         self.state.sources.clear()
+        reached = True
+        if self.composite is not None:
+            reached = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
+        probabilities = self._probabilities
+        if not reached and probabilities is not None and probabilities.data_ptr() == output.data_ptr():
+            raise ValueError(
+                "the model ends in softmax, whose probabilities have no relevance of their own under these rules: "
+                "remove the softmax, so that the model returns logits"
+            )
+        self.cuts.finish(reached)
         if self.composite is not None:
             check_usage(self.composite, self._met, self.locator.names)
 
@@ -127,8 +161,12 @@ class Recorder:
             module_name = self.locator.current()
         rule = self._rule(operation.kind, module_name) or otherwise
         if rule is None:
-            return operation.function(*inputs)
-        return record(operation.bind(rule, self.state, module_name), *inputs)
+            output = operation.function(*inputs)
+        else:
+            output = record(operation.bind(rule, self.state, module_name), *inputs)
+        if len(self._statistics) and self._from_statistics(inputs):
+            self._statistics[output] = True
+        return output
 
     def _rule(self, kind: str, module_name: str) -> Rule[Any] | None:
         composite = self.composite
@@ -141,6 +179,8 @@ class Recorder:
                 f"the composite has no rule for {kind!r}, met in module '{module_name}'"
             )
             raise self.refusal
+        if rule is None and kind in self._always_recorded:
+            return GradientTimesInput()
         return rule
 
     def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -149,6 +189,9 @@ class Recorder:
         result = func(*args, **kwargs)
         if func not in ROUTING and is_traced(result) and self.has_rules:
             raise self.unsupported(func, args)
+        if len(self._statistics) and self._from_statistics(list(tensors_in((args, kwargs)))):
+            for tensor in tensors_in(result):
+                self._statistics[tensor] = True
         return result
 
     def detach_parameters(self, value: Any) -> Any:
@@ -195,10 +238,18 @@ class Recorder:
         """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
         if self._attend_from is None and self.options.start == "last attention" and output.dim() >= 3:
             self._attend_from = self.locator.siblings() - 1
+        if output.grad_fn is not None:
+            self.softmax_nodes.add(output.grad_fn)
+        if output.dim() < 3:
+            self._probabilities = output
+            return output
         start_here = self._attend_from is not None and len(self.attentions) >= self._attend_from
         if start_here and not output.requires_grad:
             output = output.detach().requires_grad_()
             self.leaves.append(output)
+            self.below_start.end()
+            if not torch.is_grad_enabled():
+                self.cuts.note("attention ran under no_grad")
         self._weights[output] = True
         return output
 
@@ -222,6 +273,19 @@ class Recorder:
     def is_normalised(self, x: Tensor) -> bool:
         """Whether x entered a normalisation."""
         return x in self._normalised
+
+    def mark_statistic(self, x: Tensor) -> None:
+        """Note a norm, deviation or inverse: activations times it are normalised."""
+        if x.requires_grad:
+            self._statistics[x] = True
+
+    def is_statistic(self, x: Tensor) -> bool:
+        """Whether x is such a statistic, or computed from such alone."""
+        return x in self._statistics
+
+    def _from_statistics(self, inputs: Sequence[Tensor]) -> bool:
+        active = [x for x in inputs if x.requires_grad]
+        return bool(active) and all(x in self._statistics for x in active)
 
     def mark_stale(self, x: Tensor) -> None:
         """Note a tensor that the model overwrites; here a new tensor took its place, so it must not be read again."""

@@ -15,10 +15,12 @@ from torch import Tensor
 _BOTH = (  # a method of tensors and a function of torch
     "amax amin chunk clone diagonal flatten flip gather index_select masked_fill max maximum min minimum moveaxis "
     "movedim narrow permute repeat_interleave reshape roll select split squeeze swapaxes swapdims t take_along_dim "
-    "tensor_split tile transpose unbind unflatten unsqueeze"
+    "tensor_split tile transpose unbind unflatten unsqueeze topk sort rot90 take tril triu "
+    "scatter masked_scatter index_put index_copy index_fill select_scatter slice_scatter"
 )
+_IN_PLACE = "copy_ scatter_ masked_scatter_ index_put_ index_copy_ index_fill_"
 _METHODS = (
-    "__getitem__ bfloat16 contiguous copy_ cpu cuda double expand expand_as float half masked_select repeat "
+    "__getitem__ bfloat16 contiguous cpu cuda double expand expand_as float half masked_select repeat "
     "requires_grad_ reshape_as to type type_as unfold view view_as"
 )
 _FUNCTIONS = (
@@ -26,15 +28,22 @@ _FUNCTIONS = (
     "max_pool1d max_pool2d max_pool3d pixel_shuffle pixel_unshuffle"
 )
 _FUNCTIONALS = (  # of torch.nn.functional
-    "adaptive_max_pool1d adaptive_max_pool2d fold max_pool1d max_pool2d max_pool3d pad pixel_shuffle pixel_unshuffle "
-    "unfold"
+    "adaptive_max_pool1d adaptive_max_pool2d channel_shuffle fold max_pool1d max_pool2d max_pool3d pad pixel_shuffle "
+    "pixel_unshuffle unfold"
 )
 _PROPERTIES = "T mT H mH"
 
 
 def _collect() -> frozenset[Callable[..., Any]]:
     found: set[Callable[..., Any]] = set()
-    for owner, names in ((Tensor, _BOTH), (torch, _BOTH), (Tensor, _METHODS), (torch, _FUNCTIONS), (F, _FUNCTIONALS)):
+    for owner, names in (
+        (Tensor, _BOTH),
+        (torch, _BOTH),
+        (Tensor, _METHODS),
+        (Tensor, _IN_PLACE),
+        (torch, _FUNCTIONS),
+        (F, _FUNCTIONALS),
+    ):
         found.update(getattr(owner, name) for name in names.split() if hasattr(owner, name))
     found.update(getattr(Tensor, name).__get__ for name in _PROPERTIES.split())
     found.add(torch._C._nn.pad)

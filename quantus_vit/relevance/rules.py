@@ -25,6 +25,7 @@ from torch import Tensor
 
 from .interfaces import (
     AffineOperation,
+    BinaryOperation,
     NormalisationOperation,
     ProductOperation,
     Reads,
@@ -35,6 +36,7 @@ from .interfaces import (
 from .numerics import HALF, MessageKind, Messages, damped_ratio, divide, reduce_to
 
 __all__ = [
+    "ConstantNormaliser",
     "DetachedNorm",
     "Epsilon",
     "Gamma",
@@ -312,6 +314,26 @@ class Uniform(Rule[ProductOperation]):
             share = message * 0.5
         pulled = operation.gradient(share)
         return tuple(None if m is None else operation.to_input_message(i, m) for i, m in enumerate(pulled))
+
+
+@dataclass(frozen=True)
+class ConstantNormaliser(Rule[BinaryOperation]):
+    """R_x = R_out, R_s = 0 for x / s or x * s: the norm, deviation or sum s counts as a constant.
+
+    As the deviation of a normalisation does (Achtibat et al. 2024, sec. 3.3); relevance is conserved.
+    """
+
+    message_kinds = BOTH
+
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.NOTHING if message_kind == "relevance" else Reads.GRADIENT
+
+    def propagate(self, operation: BinaryOperation, message: Tensor) -> Messages:
+        if not operation.needs[0]:
+            return None, None
+        if not operation.carries_relevance:
+            return operation.gradient(message)[0], None
+        return reduce_to(message, operation.shapes[0]), None
 
 
 @dataclass(frozen=True)

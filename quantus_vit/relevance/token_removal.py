@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from . import token_functions as token_functions  # fills the table of functions
-from .forward import _STANCE, original
+from .forward import original
+from .suspension import SUSPENSION
 from .token_tracking import TokenTracking
 
 __all__ = ["TokenRemoval", "tokens_removed"]
@@ -106,7 +107,7 @@ class TokenRemoval:
             raise RuntimeError("this removal of tokens is open already; make another for a forward inside it")
         self._thread, self._forwards = threading.get_ident(), 0
         with ExitStack() as stack:
-            stack.enter_context(_STANCE.eager())
+            stack.enter_context(SUSPENSION.active())
             stack.callback(self._tracking.stop)
             for hook in (
                 self._root.register_forward_pre_hook(self._before, with_kwargs=True),

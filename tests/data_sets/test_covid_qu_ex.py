@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import functional
 
 from quantus_vit.data import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, CovidQuEx, download_covid_qu_ex
-from quantus_vit.data.covid_qu_ex import KAGGLE_HANDLE
+from quantus_vit.data.covid_qu_ex import KAGGLE_HANDLE, read_gray
 
 LUNG, INFECTION = "Lung Segmentation Data", "Infection Segmentation Data"
 NAMES = {
@@ -159,14 +159,12 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, object], message: st
         CovidQuEx(tmp_path, **arguments)  # type: ignore[arg-type]
 
 
-def test_16_bit_and_colour_images_are_the_items_of_8_bit_ones(tmp_path: Path) -> None:
-    make_tree(tmp_path / LUNG)
-    path = tmp_path / LUNG / "Test" / "Normal" / "images" / "Normal (10).png"
-    data = CovidQuEx(tmp_path, image_size=20)
-    expected = data[3]["image"]
-    for values in (noise(0).astype(np.uint16) * 257, np.repeat(noise(0)[..., None], 3, axis=2)):
-        write(path, values)
-        assert torch.equal(data[3]["image"], expected)
+def test_16_bit_and_colour_images_become_8_bit_grey(tmp_path: Path) -> None:
+    gray = noise(3, 8)
+    write(tmp_path / "deep.png", gray.astype(np.uint16) * 257)
+    write(tmp_path / "colour.png", np.repeat(gray[..., None], 3, axis=2))
+    for name in ("deep.png", "colour.png"):
+        np.testing.assert_array_equal(read_gray(tmp_path / name, 8), gray)
 
 
 def test_download_goes_through_kagglehub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

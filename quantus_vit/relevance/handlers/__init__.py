@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from . import activation, affine, arithmetic, attention, normalisation, products, side_effects  # each fills the table
+from . import (  # each fills the table
+    activation,
+    affine,
+    arithmetic,
+    attention,
+    composed,
+    normalisation,
+    powers,
+    products,
+    side_effects,
+)
 from .table import HANDLERS
 
-__all__ = ["HANDLERS", "activation", "affine", "arithmetic", "attention", "normalisation", "products", "side_effects"]
+__all__ = [
+    "HANDLERS",
+    "activation",
+    "affine",
+    "arithmetic",
+    "attention",
+    "composed",
+    "normalisation",
+    "powers",
+    "products",
+    "side_effects",
+]

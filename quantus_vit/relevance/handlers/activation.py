@@ -18,7 +18,10 @@ def gelu(recorder: Recorder, func: Any, input: Tensor, *, approximate: str = "no
     return recorder.apply(Gelu(approximate), recorder.detach_parameters(input))
 
 
-_UNARY = "relu silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh relu6 mish softplus tanh sigmoid logsigmoid"
+_UNARY = (
+    "relu silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh relu6 mish softplus tanh sigmoid logsigmoid "
+    "softsign softshrink hardshrink tanhshrink threshold"
+)
 _BOUNDS = "clamp clamp_min clamp_max clip"  # guards against overflow, and activations such as relu6, written by hand
 _METHODS = "relu tanh sigmoid " + _BOUNDS
 
@@ -28,6 +31,8 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
     x = recorder.detach_parameters(input)
     if not traced(x):
         return recorder.run(func, x, *args, **({"inplace": True} if inplace else {}), **kwargs)
+    if traced(*args, *kwargs.values()):
+        raise recorder.unsupported(func, (x, *args), "with a bound that depends on the input has no relevance rule")
     if inplace:  # never in place: the graph keeps its input
         recorder.mark_stale(x)
     return recorder.apply(Activation(lambda y: func(y, *args, **kwargs)), x)

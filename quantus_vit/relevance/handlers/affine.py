@@ -13,11 +13,6 @@ from ..recorder import Recorder, traced
 from .table import autocast, handles
 
 
-@handles((F, "linear"), (torch._C._nn, "linear"))
-def linear(recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return affine_map(recorder, Linear, input, weight, bias)
-
-
 def projection(recorder: Recorder, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """In- or out-projection of ``multi_head_attention_forward``."""
     return affine_map(recorder, Projection, x, weight, bias)
@@ -55,7 +50,7 @@ def convolution(
     groups: int = 1,
 ) -> Tensor:
     x, w, b = autocast(recorder.detach_parameters((input, weight, bias)))
-    if not traced(x):
+    if not traced(x, w, b):
         return func(x, w, b, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     rank = w.dim() - 2
     strides, dilations = _each(stride, rank), _each(dilation, rank)
@@ -66,7 +61,37 @@ def convolution(
         x = F.pad(x, [side for t in reversed(total) for side in (t // 2, t - t // 2)])
         padding = 0
     geometry = (strides, _each(padding, rank), dilations, False, [0] * rank, groups)
+    _check_constant(recorder, func, w, b)
     return recorder.apply(Convolution(w, b, geometry), x, owner=weight)
+
+
+_TRANSPOSED = "conv_transpose1d conv_transpose2d conv_transpose3d"
+
+
+@handles((F, _TRANSPOSED), (torch, _TRANSPOSED))
+def transposed_convolution(
+    recorder: Recorder,
+    func: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    x, w, b = autocast(recorder.detach_parameters((input, weight, bias)))
+    rank = w.dim() - 2
+    strides, dilations, added = _each(stride, rank), _each(dilation, rank), _each(output_padding, rank)
+    geometry = (strides, _each(padding, rank), dilations, True, added, groups)
+    _check_constant(recorder, func, w, b)
+    return recorder.apply(Convolution(w, b, geometry), x, owner=weight)
+
+
+def _check_constant(recorder: Recorder, func: Any, weight: Tensor, bias: Tensor | None) -> None:
+    if traced(weight, bias):
+        raise recorder.unsupported(func, (weight,), "with a weight that depends on the input has no relevance rule")
 
 
 def _each(value: Any, rank: int) -> list[int]:

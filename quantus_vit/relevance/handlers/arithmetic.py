@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..operations.function import Pooling
+from ..operations.function import Activation, Pooling
+from ..operations.normaliser import Normaliser
 from ..operations.products import Gate
 from ..operations.sums import Add, Divide, Scale
 from ..recorder import Recorder, traced
@@ -24,6 +25,8 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
         b = scale(recorder, torch.mul, b, alpha)
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
     total = recorder.apply(Add((recorder.is_normalised(a), recorder.is_normalised(b))), a, b)
+    for part in (a, b):
+        recorder.forward_mark(part, total)
     if traced(a) and traced(b):
         recorder.mark_sum(total)
     return total
@@ -49,9 +52,17 @@ def scale(recorder: Recorder, func: Any, input: Any, other: Any) -> Any:
     if not traced(a, b):
         return a * b
     if traced(a) and traced(b):
+        if recorder.is_statistic(a) != recorder.is_statistic(b):
+            x, factor = (b, a) if recorder.is_statistic(a) else (a, b)
+            return recorder.apply(Normaliser(torch.mul), x, factor)
         return recorder.apply(Gate(), a, b)
     active, factor = (a, b) if traced(a) else (b, a)
-    return recorder.apply(Scale(factor), active)
+    return recorder.forward_mark(active, recorder.apply(Scale(factor), active))
+
+
+@handles((Tensor, "__rtruediv__ __rdiv__"))
+def reversed_divide(recorder: Recorder, func: Any, input: Any, other: Any) -> Any:
+    return divide(recorder, torch.div, other, input)
 
 
 @handles((torch, "neg negative"), (Tensor, "neg negative __neg__"))
@@ -67,16 +78,25 @@ def divide(recorder: Recorder, func: Any, input: Any, other: Any, *, rounding_mo
     a, b = recorder.detach_parameters((input, other))
     if not traced(a, b):
         return func(a, b) if rounding_mode is None else func(a, b, rounding_mode=rounding_mode)
-    if traced(b) or rounding_mode is not None:
-        return recorder.run(func, a, b)
-    return recorder.apply(Divide(b), a)
+    if rounding_mode is not None:
+        return recorder.run(func, a, b, rounding_mode=rounding_mode)
+    if traced(a) and traced(b):  # the divisor counts as a constant, as in normalisations
+        return recorder.forward_mark(a, recorder.apply(Normaliser(torch.div), a, b))
+    if traced(b):
+        inverse = recorder.apply(Activation(torch.reciprocal), b)
+        recorder.mark_statistic(inverse)
+        return scale(recorder, torch.mul, a, inverse)
+    return recorder.forward_mark(a, recorder.apply(Divide(b), a))
 
 
-_POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate"
+_POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"
+_RESAMPLING = "interpolate upsample grid_sample"
 
 
-@handles((torch, "mean sum avg_pool1d adaptive_avg_pool1d"), (Tensor, "mean sum"), (F, _POOLS))
+@handles((torch, "mean sum avg_pool1d adaptive_avg_pool1d"), (Tensor, "mean sum"), (F, _POOLS + " " + _RESAMPLING))
 def pooling(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     if not traced(recorder.detach_parameters(input)):
         return recorder.run(func, input, *args, **kwargs)
+    if traced(*args, *kwargs.values()):
+        raise recorder.unsupported(func, (input, *args), "at places that depend on the input has no relevance rule")
     return recorder.apply(Pooling(lambda x: func(x, *args, **kwargs)), input)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..operations.normalisation import Softmax
 from ..recorder import Recorder
 from .affine import projection
-from .arithmetic import add
+from .arithmetic import add, pooling
 from .arithmetic import scale as times
 from .products import matmul
 from .table import autocast_dtype, handles
@@ -29,7 +29,7 @@ def softmax(
         dtype = torch.float32
     x = x if dtype is None else x.to(dtype)
     output = recorder.apply(Softmax(-1 if dim is None else dim), x)
-    return recorder.mark_weights(output) if output.dim() >= 3 else output
+    return recorder.mark_weights(output)
 
 
 @handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"))
@@ -56,6 +56,19 @@ def scaled_dot_product_attention(
         raise ValueError("attention dropout is active; call model.eval() before explaining it")
     if enable_gqa:
         raise recorder.unsupported(func, (query, key, value), "with grouped queries has no relevance rule")
+    return _attend(recorder, query, key, value, attn_mask, is_causal, scale)[0]
+
+
+def _attend(
+    recorder: Recorder,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The output, and the attention weights."""
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     query, key, value = (recorder.detach_parameters(x) for x in (query, key, value))
     scores: Tensor = times(recorder, torch.mul, matmul(recorder, torch.matmul, query, key.transpose(-2, -1)), factor)
@@ -68,8 +81,7 @@ def scaled_dot_product_attention(
         scores = add(recorder, torch.add, scores, attn_mask)
     weights = softmax(recorder, torch.softmax, scores)
     weights = recorder.forward_mark(weights, weights.to(value.dtype))
-    output: Tensor = matmul(recorder, torch.matmul, weights, value)
-    return output
+    return matmul(recorder, torch.matmul, weights, value), weights
 
 
 @handles((F, "multi_head_attention_forward"))
@@ -131,13 +143,10 @@ def multi_head_attention(
         attn_mask = attn_mask.view(size, num_heads, *attn_mask.shape[1:])
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = ~attn_mask  # here True means "not allowed", there "allowed"
-    output = scaled_dot_product_attention(recorder, func, *heads, attn_mask=attn_mask)
+    query, key, value = heads
+    output, weights_of_heads = _attend(recorder, query, key, value, attn_mask)
     output = output.permute(2, 0, 1, 3).reshape(length, size, width)
     output = projection(recorder, output, out_proj_weight, out_proj_bias)
-    return output, _shown_weights(recorder, average_attn_weights) if need_weights else None
-
-
-def _shown_weights(recorder: Recorder, average: bool) -> Tensor | None:
-    """Attention weights as ``nn.MultiheadAttention`` returns them; untraced, since no model feeds them on."""
-    weights = recorder.attentions[-1].weights
-    return None if weights is None else weights.mean(1) if average else weights
+    if not need_weights:
+        return output, None
+    return output, pooling(recorder, torch.mean, weights_of_heads, 1) if average_attn_weights else weights_of_heads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
@@ -18,6 +19,35 @@ def data(recorder: Recorder, func: Any, self: Tensor) -> Any:
     if traced(recorder.detach_parameters(self)):
         raise recorder.unsupported(func, (self,), "of a traced value can be changed unseen; .detach() cannot")
     return func(self)
+
+
+@handles((Tensor, "detach detach_"), (torch, "detach detach_"))
+def detach(recorder: Recorder, func: Any, self: Tensor) -> Any:
+    """What is computed from the result counts as a constant; the watch tells where that matters."""
+    x = recorder.detach_parameters(self)
+    followed = recorder.cuts.follows(x)
+    result = func(x)
+    if followed is not None:
+        recorder.cuts.mark(result, followed)
+    return result
+
+
+@handles((Tensor, "item tolist __float__ __int__"))
+def number(recorder: Recorder, func: Any, self: Tensor) -> Any:
+    """A Python number, which nothing can be told of."""
+    result = func(self)
+    recorder.cuts.taken(recorder.detach_parameters(self), [result] if isinstance(result, float) else [])
+    return result
+
+
+@handles((Tensor, "numpy __array__"))
+def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """An array, where relevance cannot follow."""
+    x = recorder.detach_parameters(self)
+    if traced(x):
+        raise recorder.unsupported(func, (x,), "takes a traced value out of torch, where relevance cannot follow")
+    recorder.cuts.taken(x, [])
+    return func(x, *args, **kwargs)
 
 
 @handles((Tensor, "register_hook"))

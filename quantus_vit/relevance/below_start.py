@@ -1,0 +1,96 @@
+"""Below the start of the passes, where nothing is recorded: finding attention that ran unseen.
+
+Values there carry no graph, so hidden code (a scripted block, a thread) would leave no trace. Therefore each value that
+a seen call makes is marked as a leaf that requires a gradient. Calls that are seen take the mark off while they run; so
+a value that arrives with a graph came out of code that was not seen, and the graph shows what ran there.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from .graph_check import check_attention
+
+__all__ = ["BelowStart"]
+
+
+class BelowStart:
+    """The marks of one forward, up to its start.
+
+    Attributes
+    ----------
+    active : bool
+        The start is still to come.
+    """
+
+    def __init__(self, active: bool) -> None:
+        self.active = active
+        self._marked: list[weakref.ref[Tensor]] = []
+
+    def run(self, function: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
+        """Run one call on its arguments without marks, then mark them again, and what it made.
+
+        Tensors that had no mark (parameters, buffers, the user's constants) get none.
+
+        Parameters
+        ----------
+        function : callable
+            Takes ``func``, ``args`` and ``kwargs``.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            An argument comes out of attention that nobody saw.
+        """
+        marked: list[Tensor] = []
+        others: set[int] = set()
+        args, kwargs = _without_marks((args, kwargs), marked, others)
+        made: Any = None
+        try:
+            made = function(func, args, kwargs)
+        finally:
+            if self.active:
+                for tensor in marked:
+                    tensor.requires_grad_()
+                self._mark(made, others)
+        return made
+
+    def end(self) -> None:
+        """The start is met: what is computed from the values below counts as a constant from now on."""
+        self.active = False
+        for reference in self._marked:
+            tensor = reference()
+            if tensor is not None and tensor.is_leaf:
+                tensor.requires_grad_(False)
+        self._marked.clear()
+
+    def _mark(self, value: Any, others: set[int]) -> None:
+        if isinstance(value, Tensor):
+            new = not value.requires_grad and id(value) not in others
+            if new and value.is_floating_point() and not value.is_inference():
+                value.requires_grad_()
+                self._marked.append(weakref.ref(value))
+        elif isinstance(value, (tuple, list)):
+            for item in value:
+                self._mark(item, others)
+
+
+def _without_marks(value: Any, marked: list[Tensor], others: set[int]) -> Any:
+    if isinstance(value, Tensor):
+        if not value.requires_grad or isinstance(value, nn.Parameter):
+            others.add(id(value))
+            return value
+        if value.grad_fn is not None:
+            check_attention(value)
+            return value.detach()
+        marked.append(value)
+        return value.requires_grad_(False)
+    if type(value) in (tuple, list):
+        return type(value)([_without_marks(item, marked, others) for item in value])
+    if type(value) is dict:
+        return {key: _without_marks(item, marked, others) for key, item in value.items()}
+    return value

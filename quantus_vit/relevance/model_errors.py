@@ -1,0 +1,41 @@
+"""Errors of torch that a user's input brings about, said in the user's terms."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor, nn
+
+__all__ = ["clearer_error"]
+
+
+def clearer_error(error: RuntimeError, model: nn.Module, inputs: Tensor) -> Exception | None:
+    """A clearer error for one that the model's forward raised; None where it is not the input's fault.
+
+    Parameters
+    ----------
+    error : RuntimeError
+        What torch raised.
+    model : nn.Module
+    inputs : Tensor
+        (N, C, H, W), what the model was given.
+    """
+    text = str(error)
+    dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if re.search(r"dtype|scalar type|should be the same|same type", text) and dtypes and inputs.dtype not in dtypes:
+        wanted = " and ".join(sorted(map(str, dtypes)))
+        return TypeError(
+            f"inputs are {inputs.dtype} and the model's parameters {wanted}: convert one of them, e.g. "
+            f"inputs.to({sorted(map(str, dtypes))[0]})"
+        )
+    channels = re.search(r"to have (\d+) channels, but got (\d+) channels", text)
+    if channels and int(channels.group(2)) == inputs.shape[1]:
+        wanted, given = channels.groups()
+        hint = "; repeat a grey image with .expand(-1, 3, -1, -1)" if (wanted, given) == ("3", "1") else ""
+        return ValueError(f"the model takes images of {wanted} channels, and inputs have {given}{hint}")
+    if "Inference tensors cannot be saved" in text or "inference tensor" in text.lower():
+        return ValueError(
+            "the model computes a part of its forward under torch.inference_mode, through which no gradient and no "
+            f"relevance goes ({text.split('.')[0]}); use gradients there"
+        )
+    return None

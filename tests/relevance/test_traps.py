@@ -1,0 +1,329 @@
+"""What an interception of torch's functions cannot see, and paths that a model cuts: right or refused, never silent."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+
+from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
+from quantus_vit.errors import RelevanceCutWarning
+from quantus_vit.relevance import allow_cuts
+
+D = torch.float64
+METHODS: list[Any] = [AttnLRP, TransformerLRP, GenericAttention, AttentionRollout]
+RULED = METHODS[:2]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+def vit(frozen: bool = False) -> VisionTransformer:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2, "num_classes": 4}
+    model = VisionTransformer(depth=3, **options).double().eval()
+    return model.requires_grad_(not frozen)
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, 32, 32, dtype=D, generator=torch.Generator().manual_seed(1))
+
+
+class Around(nn.Module):
+    """A module that runs another one its own way."""
+
+    def __init__(self, inner: nn.Module, run: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.inner, self.run = inner, run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self.inner, x)
+
+
+def with_around(place: str, run: Callable[..., Tensor], frozen: bool = False) -> nn.Module:
+    """The ViT with the submodule at ``place`` run another way."""
+    model = vit(frozen)
+    parent, _, name = place.rpartition(".")
+    owner, inner = model.get_submodule(parent), model.get_submodule(place)
+    if run is scripted:
+        seen: list[Tensor] = []
+        handle = inner.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+        model(images())
+        handle.remove()
+        inner = torch.jit.trace(inner, seen[0], check_trace=False)
+    setattr(owner, name, Around(inner, run))
+    return model
+
+
+def in_a_thread(inner: nn.Module, x: Tensor) -> Tensor:
+    found = []
+    thread = threading.Thread(target=lambda: found.append(inner(x)))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def without_torch_functions(inner: nn.Module, x: Tensor) -> Tensor:
+    with torch._C.DisableTorchFunction():
+        return inner(x)
+
+
+def scripted(inner: nn.Module, x: Tensor) -> Tensor:
+    return inner(x)
+
+
+def vectorised(inner: nn.Module, x: Tensor) -> Tensor:
+    return torch.func.vmap(lambda one: inner(one[None])[0])(x)
+
+
+def with_tangents(inner: nn.Module, x: Tensor) -> Tensor:
+    return torch.func.jvp(inner, (x,), (torch.ones_like(x),))[0]
+
+
+HIDES = pytest.mark.parametrize(
+    "run", [in_a_thread, without_torch_functions, scripted, vectorised, with_tangents], ids=lambda run: run.__name__
+)
+
+
+@pytest.mark.parametrize("method", RULED)
+@pytest.mark.parametrize("place", ["blocks.1", "blocks.1.mlp", "blocks.1.mlp.act"])
+@HIDES
+def test_hidden_parts_are_refused(run: Any, place: str, method: Any) -> None:
+    with pytest.raises(UnsupportedOperationError, match="blocks"):
+        method(with_around(place, run)).attribute(images(), 1)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", ["blocks.0", "blocks.1"])
+@HIDES
+def test_hidden_attention_is_refused_wherever_it_is(run: Any, place: str, method: Any, frozen: bool) -> None:
+    with pytest.raises(UnsupportedOperationError):
+        method(with_around(place, run, frozen)).attribute(images(), 1)
+
+
+class Swish(torch.autograd.Function):
+    """As timm's memory-efficient activations are written."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx: Any, message: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return message * x.sigmoid() * (1 + x * (1 - x.sigmoid()))
+
+
+def plain_swish(inner: nn.Module, x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
+def custom_swish(inner: nn.Module, x: Tensor) -> Tensor:
+    return Swish.apply(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_custom_functions_are_right_or_refused(method: Any) -> None:
+    """Refused where a rule would be needed; methods that want the true gradient there get it."""
+    place = "blocks.1.mlp.act"
+    model = with_around(place, custom_swish)
+    if method in RULED:
+        with pytest.raises(UnsupportedOperationError, match=r"autograd function Swish .*blocks\.1\.mlp"):
+            method(model).attribute(images(), 1)
+    else:
+        wanted = method(with_around(place, plain_swish)).attribute(images(), 1)
+        torch.testing.assert_close(method(model).attribute(images(), 1), wanted)
+
+
+def reentrant(inner: nn.Module, x: Tensor) -> Tensor:
+    return checkpoint(inner, x, use_reentrant=True)  # type: ignore[no-any-return]
+
+
+def not_reentrant(inner: nn.Module, x: Tensor) -> Tensor:
+    return checkpoint(inner, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def in_segments(inner: nn.Module, x: Tensor) -> Tensor:
+    return checkpoint_sequential([inner], 1, x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", ["blocks.0", "blocks.1", "patch_embed.proj"])
+@pytest.mark.parametrize("run", [reentrant, not_reentrant, in_segments])
+def test_checkpointed_models_are_explained_as_plain_ones(run: Any, place: str, method: Any) -> None:
+    wanted = method(vit()).attribute(images(), 1)
+    torch.testing.assert_close(method(with_around(place, run)).attribute(images(), 1), wanted)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_timms_gradient_checkpointing_may_be_left_on(method: Any) -> None:
+    model = vit()
+    wanted = method(model).attribute(images(), 1)
+    model.set_grad_checkpointing(True)
+    torch.testing.assert_close(method(model).attribute(images(), 1), wanted)
+
+
+def test_checkpointing_works_afterwards_and_in_other_threads() -> None:
+    """While one thread explains, another one's checkpoints recompute as ever, and its hooks fire."""
+    model, x = with_around("blocks.1", not_reentrant), images()
+    runs: list[int] = []
+    fired: list[str] = []
+    trained = vit()
+    trained.blocks[1].register_forward_hook(lambda *_: runs.append(1))
+    trained.blocks[1].register_full_backward_hook(lambda *_: fired.append("hook"))
+
+    def train(*_: Any) -> None:
+        checkpoint(trained, x, use_reentrant=False).sum().backward()
+        checkpoint(trained, x.clone().requires_grad_(), use_reentrant=True).sum().backward()
+
+    class Waits(nn.Module):
+        def forward(self, y: Tensor) -> Tensor:
+            thread = threading.Thread(target=train)
+            thread.start()
+            thread.join()
+            return model(y)  # type: ignore[no-any-return]
+
+    def replaceable() -> tuple[Any, ...]:
+        return torch.utils.checkpoint.CheckpointFunction, nn.Module._get_backward_hooks
+
+    before = replaceable()
+    AttnLRP(Waits()).attribute(x, 1)
+    assert len(runs) == 4
+    assert fired == ["hook"] * 2
+    assert replaceable() == before
+    with pytest.raises(ValueError, match="out of range"):
+        AttnLRP(model).attribute(x, 9)
+    assert replaceable() == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_backward_hooks_of_modules_neither_fire_nor_change_a_map(method: Any) -> None:
+    wanted = method(vit()).attribute(images(), 1)
+    model, fired = vit(), []
+
+    def hook(module: Any, *gradients: Any) -> Any:
+        fired.append(module)
+        return tuple(None if g is None else g * 0 for g in gradients[0])
+
+    for block in model.blocks:
+        block.mlp.register_full_backward_hook(hook)
+        block.attn.register_full_backward_pre_hook(hook)
+        block.norm1.register_backward_hook(hook)
+    handle = nn.modules.module.register_module_full_backward_hook(hook)
+    try:
+        torch.testing.assert_close(method(model).attribute(images(), 1), wanted)
+    finally:
+        handle.remove()
+    assert fired == []
+    model(images()).sum().backward()
+    assert fired
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_forward_hooks_run_once_and_what_they_change_is_explained(method: Any) -> None:
+    calls: list[Any] = []
+    model = vit()
+    model.blocks[1].register_forward_pre_hook(lambda *_: calls.append("before"))
+    model.blocks[1].register_forward_hook(lambda *_: calls.append("after"))
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: calls.append(id(module)))
+    try:
+        model(images())
+        wanted, calls[:] = list(calls), []
+        found = method(model).attribute(images(), 1)
+    finally:
+        handle.remove()
+    assert calls == wanted
+    torch.testing.assert_close(found, method(vit()).attribute(images(), 1))
+    changed = vit()
+    changed.blocks[1].register_forward_hook(lambda _module, _args, output: output * 2)
+    twice = with_around("blocks.1", lambda inner, x: inner(x) * 2)
+    torch.testing.assert_close(method(changed).attribute(images(), 1), method(twice).attribute(images(), 1))
+
+
+# Paths that a model cuts ---------------------------------------------------------------------------------------------
+
+
+def without_gradients(inner: nn.Module, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return inner(x)
+
+
+def detached(inner: nn.Module, x: Tensor) -> Tensor:
+    return inner(x.detach())
+
+
+def from_an_array(inner: nn.Module, x: Tensor) -> Tensor:
+    return torch.from_numpy(inner(x).detach().numpy().copy())
+
+
+def from_numbers(inner: nn.Module, x: Tensor) -> Tensor:
+    return torch.tensor(inner(x).detach().tolist(), dtype=x.dtype)
+
+
+CUTS = pytest.mark.parametrize("run", [without_gradients, detached, from_an_array, from_numbers])
+
+
+@pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, GenericAttention])
+@CUTS
+def test_a_cut_branch_is_told_and_can_be_allowed(run: Any, method: Any) -> None:
+    model = with_around("blocks.1.mlp", run)
+    with pytest.warns(RelevanceCutWarning, match=r"module 'blocks\.1\.mlp.*allow_cuts") as told:
+        found = method(model).attribute(images(), 1)
+    assert len([w for w in told if w.category is RelevanceCutWarning]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        with allow_cuts("blocks.1.*"):
+            allowed = method(model).attribute(images(), 1)
+    torch.testing.assert_close(allowed, found)
+    with pytest.warns(RelevanceCutWarning), allow_cuts("blocks.2.*"):
+        method(model).attribute(images(), 1)
+
+
+@pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, GenericAttention])
+@CUTS
+def test_where_nothing_else_carries_relevance_it_is_an_error(run: Any, method: Any) -> None:
+    with pytest.raises(ValueError, match=r"depend on the start.*blocks\.1"):
+        method(with_around("blocks.1", run)).attribute(images(), 1)
+
+
+@pytest.mark.parametrize("method", [TransformerLRP, GenericAttention])
+def test_attention_without_gradients_is_an_error(method: Any) -> None:
+    with pytest.raises(ValueError, match=r"attention ran under no_grad in module 'blocks\.0"):
+        method(with_around("blocks.0", without_gradients)).attribute(images(), 1)
+
+
+def test_what_is_cut_below_the_start_changes_nothing() -> None:
+    wanted = TransformerLRP(vit()).attribute(images(), 1)
+    for place, run in (("blocks.0", detached), ("patch_embed", without_gradients)):
+        torch.testing.assert_close(TransformerLRP(with_around(place, run)).attribute(images(), 1), wanted)
+
+
+def test_a_number_taken_from_a_value_is_told() -> None:
+    model = with_around("blocks.1.mlp", lambda inner, x: inner(x) + x.mean().item())
+    with pytest.warns(RelevanceCutWarning, match="a number or an array was taken from a value"):
+        AttnLRP(model).attribute(images(), 1)
+
+
+HARMLESS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "mask": lambda inner, x: inner(x).masked_fill(x.detach() > 3, 0),
+    "index": lambda inner, x: inner(x[:, x.detach()[0, :, 0].argsort().argsort()]),
+    "logged": lambda inner, x: (setattr(inner, "seen", x.detach().norm().item()), inner(x))[1],
+    "shape": lambda inner, x: inner(x) + torch.zeros(x.detach().shape, dtype=x.dtype),
+    "factor": lambda inner, x: inner(x) / x.detach().abs().amax(),
+    "compared": lambda inner, x: inner(x) if float(x.detach().abs().max()) < 1e9 else x,
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_takes_no_relevance_away_is_not_told(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AttnLRP(with_around("blocks.1.mlp", HARMLESS[name])).attribute(images(), 1)
