@@ -1,3 +1,3 @@
 """The version, read by the build backend and shown as ``quantus_vit.__version__``."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
