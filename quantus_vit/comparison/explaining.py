@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -194,7 +195,12 @@ def _lacking(spec: MethodSpec) -> list[str]:
 
 
 def _check_options(call: MethodCall, classifier: Classifier) -> None:
-    """Make a method of this package with its options: what it refuses, it refuses now."""
+    """Make a method of this package with its options: what it refuses, it refuses now; so for a control's."""
+    if call.spec.control is not None:
+        try:
+            signature(call.spec.control).bind(None, **call.options)
+        except TypeError as error:
+            raise ValueError(f"{call.label}: {error}; write {call.spec.name}[OPTION=VALUE]") from None
     if call.spec.name in quantus_vit.__all__:
         try:
             getattr(quantus_vit, call.spec.name)(classifier.module, **call.options)

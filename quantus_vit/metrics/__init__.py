@@ -5,8 +5,9 @@ Knows Quantus' public ``Metric`` and the engine's token removal; it knows no met
 
 from __future__ import annotations
 
+from .localisation import AveragePrecision
 from .removal import REMOVALS, RemovalSpec
 from .removal_curve import RemovalCurve
 from .saco import SaCo, saco
 
-__all__ = ["REMOVALS", "RemovalCurve", "RemovalSpec", "SaCo", "saco"]
+__all__ = ["REMOVALS", "AveragePrecision", "RemovalCurve", "RemovalSpec", "SaCo", "saco"]

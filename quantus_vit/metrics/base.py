@@ -119,15 +119,18 @@ disable_warnings, display_progressbar
             **options,
         )
 
-    def evaluate_batch(self, model: Any, x_batch: Array, y_batch: Array, a_batch: Array, **_: Any) -> list[float]:
+    def evaluate_batch(
+        self, model: Any, x_batch: Array, y_batch: Array, a_batch: Array, s_batch: Array | None = None, **_: Any
+    ) -> list[float]:
         """Scores of a batch, for releases of Quantus from 0.4 on."""
-        return [self.score(model, x, int(y), a) for x, y, a in zip(x_batch, y_batch, a_batch, strict=True)]
+        masks = [None] * len(x_batch) if s_batch is None else s_batch
+        return [self.score(model, x, int(y), a, s) for x, y, a, s in zip(x_batch, y_batch, a_batch, masks, strict=True)]
 
-    def evaluate_instance(self, model: Any, x: Array, y: Any, a: Array, **_: Any) -> float:
+    def evaluate_instance(self, model: Any, x: Array, y: Any, a: Array, s: Array | None = None, **_: Any) -> float:
         """Score of one image, for releases of Quantus before 0.4."""
-        return self.score(model, x, int(y), a)
+        return self.score(model, x, int(y), a, s)
 
-    def score(self, model: Any, x: Array, y: int, a: Array) -> float:
+    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
         """Score of one map.
 
         Parameters
@@ -140,6 +143,8 @@ disable_warnings, display_progressbar
             The explained class.
         a : ndarray
             ``(1, H, W)`` or ``(C, H, W)``.
+        s : ndarray, optional
+            The mask, bool ``(1, H, W)``.
         """
         raise NotImplementedError
 

@@ -97,7 +97,7 @@ class RemovalCurve(ImageMetric):
         self.curves, self._bounds = [], {}
         return super().__call__(*args, **kwargs)
 
-    def score(self, model: Any, x: Array, y: int, a: Array) -> float:
+    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
         """Area of one map."""
         units = self.units(model, x, self.removal, self.patch_size)
         scores = np.bincount(units.ravel(), a.sum(axis=0).ravel())

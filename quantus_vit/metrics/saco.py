@@ -93,7 +93,7 @@ class SaCo(ImageMetric):
         self.groups = int(groups)
         self.removal = removal_of(removal)
 
-    def score(self, model: Any, x: Array, y: int, a: Array) -> float:
+    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
         """Coefficient of one map; nan where the map is constant."""
         units = self.units(model, x, self.removal, None if self.removal.replace is None else 1)
         salience = np.bincount(units.ravel(), a.sum(axis=0).ravel())

@@ -111,3 +111,23 @@ def test_a_control_sees_the_image_its_masks_and_other_maps(model: LinearModel) -
             explained(model, "Outside", image_of(masks={"lung": lungs}))
     finally:
         METHODS.remove("Outside")
+
+
+def test_options_of_controls_are_checked_at_once(model: LinearModel) -> None:
+    classifier = classifier_of(model)
+    with pytest.raises(ValueError, match=r"Blurred: missing a required argument: 'method'; write Blurred\["):
+        method_calls(("Blurred",), ExplainOptions(), classifier)
+    with pytest.raises(ValueError, match=r"CentrePrior\[wide=1\]: got an unexpected keyword argument 'wide'"):
+        method_calls(("CentrePrior[wide=1]",), ExplainOptions(), classifier)
+
+
+def test_controls_of_a_method_take_its_map(model: LinearModel) -> None:
+    """The blurred map of a method, and its map of the likeliest other class."""
+    maps = {target: np.random.default_rng(target).random((1, SIZE, SIZE), dtype=np.float32) for target in range(3)}
+    image = image_of(target=1, map_of=lambda label, target: maps[target] if label == "X" else None)
+    blurred = explained(model, "Blurred[method=X,patch_size=4]", image)
+    assert blurred[0, 4, 4] == pytest.approx(maps[1][0, 2:6, 2:6].mean(), abs=1e-5)
+    with torch.no_grad():
+        logits = model(image.image[None])[0]
+    other = max((0, 2), key=lambda output: logits[output])
+    np.testing.assert_array_equal(explained(model, "OtherClass[method=X]", image), maps[other])

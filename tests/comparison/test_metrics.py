@@ -45,12 +45,15 @@ def test_options_in_brackets_replace_settings_and_name_the_row() -> None:
 
 def test_each_metric_gets_its_own_settings_and_no_others() -> None:
     scorers = {scorer.spec.name: scorer for scorer in build_scorers(protocol(metrics=tuple(METRICS.names())), ("m",))}
-    assert "nr_samples" in scorers["MaxSensitivity"].settings
-    assert all("nr_samples" not in scorer.settings for name, scorer in scorers.items() if name != "MaxSensitivity")
+    repeated = {"MaxSensitivity", "LocalLipschitzEstimate"}
+    assert {name for name, scorer in scorers.items() if "nr_samples" in scorer.settings} == repeated
+    assert {name for name, scorer in scorers.items() if "subset_size" in scorer.settings} == {"FaithfulnessCorrelation"}
 
 
 @pytest.mark.parametrize("name", ["FaithfulnessEstimate", "RelevanceMassAccuracy", "RelevanceRankAccuracy",
-                                  "PointingGame"])  # fmt: skip
+                                  "PointingGame", "AUROC", "AUPRC", "TopKIntersection[k=6]", "SaCo",
+                                  "FaithfulnessCorrelation[subset_size=20]",
+                                  "RemovalCurve[removal=0.0,patch_size=2,steps=4]"])  # fmt: skip
 def test_higher_is_better_for_the_map_of_the_truth(name: str) -> None:
     """A model that looks at the lesion alone: its exact map is better than the map of everything else."""
     import torch

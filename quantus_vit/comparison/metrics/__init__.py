@@ -7,9 +7,18 @@ To add one: a module here with ``SPECS = (MetricSpec(...),)``, or in another pac
 from __future__ import annotations
 
 from ..collecting import collect_specs
-from .base import CATEGORIES, METRICS, MetricSpec, Scorer, build_scorers, by_baseline, common_settings
+from .base import CATEGORIES, METRICS, MetricSpec, Scorer, build_scorers, by_baseline, common_settings, of_quantus
 
-__all__ = ["CATEGORIES", "METRICS", "MetricSpec", "Scorer", "build_scorers", "by_baseline", "common_settings"]
+__all__ = [
+    "CATEGORIES",
+    "METRICS",
+    "MetricSpec",
+    "Scorer",
+    "build_scorers",
+    "by_baseline",
+    "common_settings",
+    "of_quantus",
+]
 
 for _spec in collect_specs(__name__, __path__):
     METRICS.add(_spec)

@@ -15,7 +15,7 @@ from ..calls import Call
 from ..protocol import Protocol
 
 __all__ = ["CATEGORIES", "METRICS", "Category", "MetricSpec", "Need", "Scorer", "build_scorers", "by_baseline",
-           "common_settings"]  # fmt: skip
+           "common_settings", "of_quantus"]  # fmt: skip
 
 Category = Literal["faithfulness", "localisation", "robustness", "randomisation", "complexity", "axiomatic"]
 CATEGORIES: tuple[Category, ...] = (
@@ -42,6 +42,19 @@ def common_settings(protocol: Protocol) -> dict[str, Any]:
         "normalise_func_kwargs": {"normalise_axes": (1, 2, 3)},
         "abs": protocol.abs,
     }
+
+
+def of_quantus(name: str) -> Callable[..., Any]:
+    """Builder of a metric of Quantus; raises ``ValueError`` where the installed release does not have it."""
+
+    def build(**settings: Any) -> Any:
+        import quantus
+
+        if not hasattr(quantus, name):
+            raise ValueError(f"the installed Quantus has no metric {name!r}; take another, or another release")
+        return getattr(quantus, name)(**settings)
+
+    return build
 
 
 def once(protocol: Protocol) -> dict[str, dict[str, Any]]:

@@ -7,25 +7,42 @@ from itertools import pairwise
 from typing import Any
 
 from ..protocol import Protocol
-from .base import MetricSpec, by_baseline, common_settings
+from .base import MetricSpec, by_baseline, common_settings, of_quantus
 
 __all__ = ["SPECS", "area_under_curve"]
 
-
-def _faithfulness_estimate(**settings: Any) -> Any:
-    import quantus
-
-    return quantus.FaithfulnessEstimate(**settings)
-
-
-def _pixel_flipping(**settings: Any) -> Any:
-    import quantus
-
-    return quantus.PixelFlipping(**settings)
+SUBSETS = 100
+"""Random subsets of FaithfulnessCorrelation, the default of Quantus and of its paper."""
 
 
 def _in_steps(protocol: Protocol) -> dict[str, Any]:
     return {**common_settings(protocol), "features_in_step": protocol.features_in_step}
+
+
+def _in_subsets(protocol: Protocol) -> dict[str, Any]:
+    return {**common_settings(protocol), "subset_size": protocol.features_in_step, "nr_runs": SUBSETS}
+
+
+def _patches(protocol: Protocol) -> dict[str, Any]:
+    """Ties are broken over patches by the metric itself; a map is taken as it is, for only its order counts."""
+    probability = "probability" if protocol.softmax else "logit"
+    return {"output": probability, "tie_breaks": protocol.tie_breaks, "seed": protocol.tie_seed, "abs": protocol.abs}
+
+
+def _groups(protocol: Protocol) -> dict[str, Any]:
+    return {"abs": protocol.abs}
+
+
+def _removal_curve(**settings: Any) -> Any:
+    from ...metrics import RemovalCurve
+
+    return RemovalCurve(**settings)
+
+
+def _saco(**settings: Any) -> Any:
+    from ...metrics import SaCo
+
+    return SaCo(**settings)
 
 
 def area_under_curve(curve: Sequence[float]) -> float:
@@ -39,7 +56,7 @@ SPECS = (
         summary="the paper's: correlation of a step's relevance with the drop of the score without it",
         category="faithfulness",
         higher_is_better=True,
-        build=_faithfulness_estimate,
+        build=of_quantus("FaithfulnessEstimate"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),
@@ -49,10 +66,36 @@ SPECS = (
         summary="area under the score's curve while pixels are replaced in order of relevance; lower is better",
         category="faithfulness",
         higher_is_better=False,
-        build=_pixel_flipping,
+        build=of_quantus("PixelFlipping"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),
         summarise=area_under_curve,
+    ),
+    MetricSpec(
+        name="FaithfulnessCorrelation",
+        summary=f"correlation of the relevance of {SUBSETS} random subsets with the drop of the score without them",
+        category="faithfulness",
+        higher_is_better=True,
+        build=of_quantus("FaithfulnessCorrelation"),
+        settings=_in_subsets,
+        variants=by_baseline,
+    ),
+    MetricSpec(
+        name="RemovalCurve",
+        summary="area between the curves of removing least and most relevant patches first (Bluecher et al., 2024); "
+        "[removal=tokens] shows the model no replacement, [normalised=True] has 0 for chance and 1 for an oracle",
+        category="faithfulness",
+        higher_is_better=True,
+        build=_removal_curve,
+        settings=_patches,
+    ),
+    MetricSpec(
+        name="SaCo",
+        summary="whether more salient groups of pixels matter more to the probability (Wu et al., CVPR 2024), -1 to 1",
+        category="faithfulness",
+        higher_is_better=True,
+        build=_saco,
+        settings=_groups,
     ),
 )

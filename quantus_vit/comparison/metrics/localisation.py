@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import MetricSpec, Need
+from ..protocol import Protocol
+from .base import MetricSpec, Need, common_settings, of_quantus
 
 __all__ = ["SPECS"]
 
 _MASK: frozenset[Need] = frozenset({"mask"})
 
 
-def _relevance_mass_accuracy(**settings: Any) -> Any:
-    import quantus
-
-    return quantus.RelevanceMassAccuracy(**settings)
+TOP_K = 1000
+"""Pixels of TopKIntersection, the default of Quantus."""
 
 
-def _relevance_rank_accuracy(**settings: Any) -> Any:
-    import quantus
+def _average_precision(**settings: Any) -> Any:
+    from ...metrics import AveragePrecision
 
-    return quantus.RelevanceRankAccuracy(**settings)
+    return AveragePrecision(**settings)
 
 
-def _pointing_game(**settings: Any) -> Any:
-    import quantus
+def _plain(protocol: Protocol) -> dict[str, Any]:
+    return {"abs": protocol.abs}
 
-    return quantus.PointingGame(**settings)
+
+def _top_k(protocol: Protocol) -> dict[str, Any]:
+    return {**common_settings(protocol), "k": min(TOP_K, protocol.image_size[0] * protocol.image_size[1])}
 
 
 SPECS = (
@@ -35,7 +36,7 @@ SPECS = (
         summary="share of the positive relevance that lies inside the mask",
         category="localisation",
         higher_is_better=True,
-        build=_relevance_mass_accuracy,
+        build=of_quantus("RelevanceMassAccuracy"),
         needs=_MASK,
         positive_only=True,
     ),
@@ -44,7 +45,7 @@ SPECS = (
         summary="share of the mask's area that the most relevant pixels cover",
         category="localisation",
         higher_is_better=True,
-        build=_relevance_rank_accuracy,
+        build=of_quantus("RelevanceRankAccuracy"),
         needs=_MASK,
     ),
     MetricSpec(
@@ -52,7 +53,33 @@ SPECS = (
         summary="whether the most relevant pixel lies inside the mask",
         category="localisation",
         higher_is_better=True,
-        build=_pointing_game,
+        build=of_quantus("PointingGame"),
+        needs=_MASK,
+    ),
+    MetricSpec(
+        name="AUROC",
+        summary="chance that a pixel inside the mask is more relevant than one outside; 0.5 for chance",
+        category="localisation",
+        higher_is_better=True,
+        build=of_quantus("AUC"),
+        needs=_MASK,
+    ),
+    MetricSpec(
+        name="AUPRC",
+        summary="area under precision and recall of the mask by thresholds of relevance; the mask's area for chance",
+        category="localisation",
+        higher_is_better=True,
+        build=_average_precision,
+        settings=_plain,
+        needs=_MASK,
+    ),
+    MetricSpec(
+        name="TopKIntersection",
+        summary=f"share of the {TOP_K} most relevant pixels that lie inside the mask; its area for chance",
+        category="localisation",
+        higher_is_better=True,
+        build=of_quantus("TopKIntersection"),
+        settings=_top_k,
         needs=_MASK,
     ),
 )
