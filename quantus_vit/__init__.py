@@ -16,7 +16,15 @@ from .import_hook import AfterImport as _AfterImport
 
 if TYPE_CHECKING:
     from . import data, metrics
-    from .attribution import AttentionRollout, AttnLRP, GenericAttention, TokenOcclusion, TokenShapley, TransformerLRP
+    from .attribution import (
+        AttentionRollout,
+        AttnLRP,
+        GenericAttention,
+        PositionalLRP,
+        TokenOcclusion,
+        TokenShapley,
+        TransformerLRP,
+    )
     from .lime import LimeCXR
     from .models import Classifier, load_model
     from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
@@ -30,6 +38,7 @@ __all__ = [
     "GenericAttention",
     "GradientEnabled",
     "LimeCXR",
+    "PositionalLRP",
     "RegionTarget",
     "TextTargets",
     "TokenOcclusion",
@@ -53,6 +62,7 @@ _MODULES = {
     "AttentionRollout": ".attribution",
     "AttnLRP": ".attribution",
     "GenericAttention": ".attribution",
+    "PositionalLRP": ".attribution",
     "TokenOcclusion": ".attribution",
     "TokenShapley": ".attribution",
     "TransformerLRP": ".attribution",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..relevance import Composite, Trace, TraceOptions, attn_lrp, trace
 from .base import PropagationMethod, require_relevance
 from .inputs import one_hot
+from .position_maps import over_patches, position_relevance
 
 
 class AttnLRP(PropagationMethod):
@@ -30,6 +31,12 @@ class AttnLRP(PropagationMethod):
         bilinear rules.
     composite : Composite, optional
         Rules of your own instead of the three options above.
+    positions : bool
+        Add the relevance of the position embedding, which a sum's rule hands to it and AttnLRP otherwise drops: each
+        patch's is spread evenly over its pixels and channels (the idea of PA-LRP, Bakish et al. 2025, in a form that
+        conserves: nothing that reaches the patches is lost; :class:`PositionalLRP` runs as its authors' code does).
+        The model must add an embedding to its patch tokens, found in the graph; what falls to the class token's own
+        position is left out.
 
     Examples
     --------
@@ -43,9 +50,11 @@ class AttnLRP(PropagationMethod):
         linear_gamma: float = 0.05,
         attention_rule: str = "cp",
         composite: Composite | None = None,
+        positions: bool = False,
     ) -> None:
         super().__init__(model)
         self.composite = attn_lrp(conv_gamma, linear_gamma, attention_rule) if composite is None else composite
+        self.positions = positions
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -53,10 +62,22 @@ class AttnLRP(PropagationMethod):
         return True
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
-        return trace(self.model, inputs, TraceOptions(self.composite, arguments=forward_args, gradients=False))
+        options = TraceOptions(
+            self.composite, arguments=forward_args, gradients=False, grid=self.positions, embeddings=self.positions
+        )
+        return trace(self.model, inputs, options)
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         seeds = [one_hot(target, traced.logits) for target in targets]
-        if self.composite.message_kind == "relevance":
-            return [require_relevance(message) for (message,) in traced.walk([seed * traced.logits for seed in seeds])]
-        return [require_relevance(message) * inputs.detach() for (message,) in traced.walk(seeds)]
+        multipliers = self.composite.message_kind == "multiplier"
+        if not multipliers:
+            seeds = [seed * traced.logits for seed in seeds]
+        maps = []
+        for message, *others in traced.walk(seeds):
+            relevance = require_relevance(message)
+            relevance = relevance * inputs.detach() if multipliers else relevance
+            if self.positions:
+                of_patches = position_relevance(traced, others, multipliers)
+                relevance = relevance + over_patches(of_patches, inputs.shape[-2:]) / inputs.shape[1]
+            maps.append(relevance)
+        return maps

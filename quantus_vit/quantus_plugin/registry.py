@@ -109,6 +109,11 @@ _BUILT_IN = (
         "LIME with superpixels for radiographs (Ribeiro et al. 2016)",
     ),
     MethodSpec(
+        "PositionalLRP",
+        "quantus_vit.attribution:PositionalLRP",
+        "relevance of pixels and position embeddings, as the code of PA-LRP runs (Bakish et al. 2025)",
+    ),
+    MethodSpec(
         "TokenOcclusion",
         "quantus_vit.attribution:TokenOcclusion",
         "fall of the logit when patch tokens are removed, by sliding windows",

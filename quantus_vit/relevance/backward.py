@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
 from .conservation import ConservationReport
-from .positions import PatchGrid
+from .positions import Embedding, PatchGrid
 from .segments import cuts
 from .state import Attention, PassState, TraceState
 
@@ -35,6 +35,8 @@ class Trace:
         In the order of the forward pass.
     grid : PatchGrid or None
         The grid of patches that the first attention runs over, where it was asked for and could be followed.
+    embeddings : list of Embedding
+        The position embeddings, where they were asked for; passes give their messages after the input's.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Trace:
         sums: list[TensorWeakRef],
         state: TraceState,
         grid: PatchGrid | None = None,
+        embeddings: Sequence[Embedding] = (),
     ) -> None:
         self.logits = output.detach()
         self.grid = grid
+        self.embeddings = list(embeddings)
         self.attentions = attentions
         self._output = output
         self._leaves = leaves

@@ -78,7 +78,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         check_output(output, len(inputs))
         recorder.finish(output)
     grid = None if recorder.positions is None else recorder.positions.grid
-    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state, grid)
+    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state, grid, recorder.embeddings)
 
 
 def check_output(output: Tensor, size: int) -> None:

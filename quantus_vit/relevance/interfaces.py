@@ -150,7 +150,15 @@ class AffineOperation(UnaryOperation):
 
 
 class NormalisationOperation(UnaryOperation):
-    """A normalisation, affine part included."""
+    """A normalisation, affine part included.
+
+    Attributes
+    ----------
+    shared : bool
+        Its input also enters a sum, as the residual stream does.
+    """
+
+    shared: bool = False
 
     @abstractmethod
     def frozen_gradient(self, message: Tensor) -> Tensor:

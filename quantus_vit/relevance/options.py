@@ -41,6 +41,8 @@ class TraceOptions:
         Whether :meth:`~.backward.Trace.gradient` will be asked for. Without, less is kept: only what the rules look at.
     grid : bool
         Follow the places of the image to the first attention, for :attr:`~.backward.Trace.grid`.
+    embeddings : bool
+        With ``grid``: passes end at position embeddings, too (:attr:`~.backward.Trace.embeddings`).
 
     Raises
     ------
@@ -57,6 +59,7 @@ class TraceOptions:
     locate: bool = False
     gradients: bool = True
     grid: bool = False
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         if self.composite is not None and not isinstance(self.composite, Composite):

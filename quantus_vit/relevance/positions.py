@@ -21,7 +21,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from .routing import ROUTING
 
-__all__ = ["PatchGrid", "Positions"]
+__all__ = ["Embedding", "PatchGrid", "Positions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,22 @@ class PatchGrid:
 
     sizes: tuple[int, ...]
     tokens: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A constant that is added to the patch tokens below the first attention: a position embedding.
+
+    Attributes
+    ----------
+    values : Tensor
+        (N, T, channels), repeated for every image; passes end there, as at the input.
+    patches : Tensor
+        (T,) int64: the patch of each token, patches counted row by row; -1 where it has none (a class token).
+    """
+
+    values: Tensor
+    patches: Tensor
 
 
 class Labels:
@@ -124,6 +140,18 @@ class Positions:
         if source in self._labels:
             labels = self._labels[source]
             self._labels[target] = Labels(target.shape, labels.sizes, function(labels.places).expand(target.shape))
+
+    def tokens_of(self, x: Tensor) -> Tensor | None:
+        """The patch of each token of ``x`` (N, ..., channels), as in :class:`Embedding`; None where x has no tokens."""
+        labels = self._labels.get(x)
+        if not self.active or labels is None or x.dim() < 3:
+            return None
+        of_image = labels.places[0]
+        places = of_image[..., 0].flatten()
+        patches = torch.unique(places[places > 0])
+        if len(patches) < 2 or not torch.equal(of_image, of_image[..., :1].expand_as(of_image)):
+            return None
+        return torch.where(places > 0, torch.searchsorted(patches, places.contiguous()), -1)
 
     def arrive(self, values: Tensor) -> None:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""

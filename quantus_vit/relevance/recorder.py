@@ -18,11 +18,12 @@ from ..errors import UnsupportedOperationError
 from .below_start import BelowStart
 from .cut_watch import CutWatch
 from .graph_check import check_graph
+from .interfaces import NormalisationOperation
 from .location import ModuleLocator
 from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
-from .positions import Positions
+from .positions import Embedding, Positions
 from .routing import ROUTING
 from .rules import GradientTimesInput, Rule
 from .state import Attention, Recording, TraceState
@@ -46,6 +47,8 @@ class Recorder:
         The last; Python's operators swallow a ``TypeError`` that is raised in them.
     positions : Positions or None
         Where the tokens of the first attention come from, if that is asked for.
+    embeddings : list of Embedding
+        The position embeddings, if passes are to end at them; they follow the input in ``leaves``.
     state : TraceState
         What the operations share.
     """
@@ -60,6 +63,7 @@ class Recorder:
         self.sums: list[TensorWeakRef] = []
         self.refusal: UnsupportedOperationError | None = None
         self.positions = Positions() if options.grid else None
+        self.embeddings: list[Embedding] = []
         message_kind = "relevance" if composite is None else composite.message_kind
         self.state = TraceState(Recording(message_kind, options.locate, options.gradients))
         self.has_rules = composite is not None and bool(composite.rules or composite.exceptions)
@@ -263,16 +267,37 @@ class Recorder:
             self._weights[target] = True
         return target
 
+    def embedding(self, constant: Any, tokens: Any) -> Any:
+        """The constant that is added to ``tokens``; a leaf of its own for each image where it is a position embedding.
+
+        That is a constant with an entry for each token, added to the patches' tokens below the first attention.
+        """
+        wanted = self.options.embeddings and self.positions is not None and traced(tokens) and not traced(constant)
+        if not wanted or constant.dim() < 2 or constant.shape[-2] == 1 or self.positions is None:
+            return constant
+        patches = self.positions.tokens_of(tokens)
+        if patches is None or constant.dim() > tokens.dim():
+            return constant
+        leaf = constant.detach().to(tokens).expand(tokens.shape).contiguous().requires_grad_()
+        self.leaves.append(leaf)
+        self.embeddings.append(Embedding(leaf.detach(), patches))
+        return leaf
+
     # Marks on tensors ------------------------------------------------------------------------------------------------
 
-    def mark_normalised(self, x: Tensor) -> None:
+    def mark_normalised(self, x: Tensor, operation: Operation) -> None:
         """Note that x enters a normalisation (a sum asks: the residual stream enters both)."""
         if self.composite is not None and x.requires_grad:
-            self._normalised[x] = True
+            self._normalised[x] = operation
 
     def is_normalised(self, x: Tensor) -> bool:
-        """Whether x entered a normalisation."""
-        return x in self._normalised
+        """Whether x, an input of a sum, entered a normalisation, which is told that it shares its input."""
+        if x not in self._normalised:
+            return False
+        operation = self._normalised[x]
+        if isinstance(operation, NormalisationOperation):
+            operation.shared = True
+        return True
 
     def mark_statistic(self, x: Tensor) -> None:
         """Note a norm, deviation or inverse: activations times it are normalised."""

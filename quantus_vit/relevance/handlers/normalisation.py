@@ -111,5 +111,5 @@ def batch_norm(
 
 def normalise(recorder: Recorder, operation: Operation, x: Tensor, owner: Any) -> Tensor:
     """Run a normalisation, and note that x entered one."""
-    recorder.mark_normalised(x)
+    recorder.mark_normalised(x, operation)
     return recorder.apply(operation, x, owner=owner)
