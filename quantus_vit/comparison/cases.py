@@ -105,7 +105,12 @@ def match_labels(
     nothing = absent(dataset.class_names[0])
     if dataset.task == "binary" and nothing not in given and nothing not in classifier.class_names:
         kept = [label for label in kept if label != nothing]  # no output speaks for the absence of a finding
-    return Matching(match_classes(classifier.class_names, kept, given))
+    try:
+        return Matching(match_classes(classifier.class_names, kept, given))
+    except ValueError as error:
+        if findings:
+            raise
+        raise ValueError(f"{error}; --findings NAME ... compares some classes alone") from error
 
 
 def _match_binary(

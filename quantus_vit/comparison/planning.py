@@ -13,9 +13,9 @@ from ..models import Classifier
 from .cases import cases_of, match_labels
 from .explaining import method_calls
 from .metrics import Scorer, build_scorers
+from .plan import Plan
 from .prediction import predict
 from .protocol import Protocol
-from .runner import Plan
 from .sampling import Selection, select
 
 __all__ = ["make_plan", "mask_kinds", "model_digest", "try_first_image"]

@@ -14,57 +14,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tqdm import tqdm
 
-from ..data import Sample, XrayDataset
-from ..models import Classifier
+from ..data import Sample
 from .cases import Case
 from .explaining import ExplainedImage, MethodCall
 from .failures import is_of_the_machine, stops_the_run
 from .folder import Logs
 from .metrics import Scorer
+from .plan import Plan
 from .prediction import predict
-from .protocol import Protocol, image_seed
+from .protocol import image_seed
 from .scores import Failure, Note, Prediction, Score, TieBreak
 from .scoring import ScoredImage, score_maps
 
-__all__ = ["ComparisonRun", "Plan"]
+__all__ = ["ComparisonRun"]
 
 Array = npt.NDArray[Any]
 
 _HOPELESS_AFTER = 3
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a run needs, checked before anything is written.
-
-    Parameters
-    ----------
-    protocol : Protocol
-    classifier : Classifier
-        On ``device``.
-    dataset : XrayDataset
-    cases : tuple of Case
-        What is explained, in this order.
-    methods : tuple of MethodCall
-    scorers : tuple of Scorer
-    device : str
-    """
-
-    protocol: Protocol
-    classifier: Classifier
-    dataset: XrayDataset
-    cases: tuple[Case, ...]
-    methods: tuple[MethodCall, ...]
-    scorers: tuple[Scorer, ...]
-    device: str
-
-    def masks_for(self, case: Case, sample: Sample) -> dict[str, torch.Tensor]:
-        """Masks that a case may be compared with: of its own finding, and of what is no class (lungs, "infection")."""
-        classes = {name.casefold() for name in self.dataset.class_names} - {case.label.casefold()}
-        return {name: mask for name, mask in sample.masks.items() if name.casefold() not in classes}
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ class Selection:
         """One or two sentences: the cases of each class, and where balance or size could not be had."""
         parts = ", ".join(f"{count} {name}" for name, count in self.taken.items())
         images = len({case.identity for case in self.cases})
-        text = f"{images} images: {parts}."
+        text = f"{images} image{'s' * (images != 1)}: {parts}."
         if images < len(self.cases):
-            text = f"{len(self.cases)} cases of {images} images: {parts}."
+            text = f"{len(self.cases)} cases of {text}"
         least, most = min(self.taken.values()), max(self.taken.values())
         if len(self.cases) < self.requested:
             text += f" {self.requested} were asked for, but the split holds no more."
