@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     calls = method_calls(args.method, options)
     files = _output_files(args.out, args.images, calls)
     classifier = load_model(args.model, device)
-    method_calls(args.method, options, classifier)
+    calls = method_calls(args.method, options, classifier)
     target = None if args.target is None else _class_index(args.target, classifier.class_names)
     Path(files[0][0]).parent.mkdir(parents=True, exist_ok=True)
     for path, outputs in zip(args.images, files, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from inspect import signature
 from typing import Any
@@ -173,6 +173,8 @@ def method_calls(
         A method needs a package that is not installed.
     """
     registered = tuple(quantus_vit.available_methods())
+    if classifier is not None:
+        given = replace(given, link=classifier.link)
     calls = []
     for text in methods:
         call = Call.parse(text)

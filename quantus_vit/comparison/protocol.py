@@ -32,7 +32,8 @@ _NO_SETTINGS = frozenset({"data", "model", "protocol", "protocol_version", "over
 class ExplainOptions:
     """The settings that change maps; a part of :class:`Protocol`, which says what each means.
 
-    ``baseline`` is the first of the protocol's, ``seed`` its ``sample_seed``.
+    ``baseline`` is the first of the protocol's, ``seed`` its ``sample_seed``. ``link`` is the model's: how its logits
+    become probabilities; None where no model is known yet.
     """
 
     lime_samples: int = 1000
@@ -41,6 +42,7 @@ class ExplainOptions:
     baseline: Baseline = 0.0
     precision: str = "float32"
     seed: int = 0
+    link: str | None = None
 
 
 @dataclass(frozen=True)

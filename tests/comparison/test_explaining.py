@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,7 +79,7 @@ def test_options_in_brackets_reach_the_method_and_are_checked_before_the_run(mod
     options = ExplainOptions(lime_samples=12, lime_seed=3, lime_replacement="baseline", baseline=0.5)
     (call,) = method_calls(["LimeCXR[segments=grid, num_segments=4]"], options, classifier_of(model))
     assert call.options == {
-        "num_samples": 12, "seed": 3, "replacement": 0.5, "segments": "grid", "num_segments": 4,
+        "num_samples": 12, "seed": 3, "replacement": 0.5, "link": "softmax", "segments": "grid", "num_segments": 4,
     }  # fmt: skip
     for wrong, message in (("nmu_samples=3", "nmu_samples"), ("segments=hexagons", "hexagons")):
         with pytest.raises((TypeError, ValueError), match=message):
@@ -131,3 +133,22 @@ def test_controls_of_a_method_take_its_map(model: LinearModel) -> None:
         logits = model(image.image[None])[0]
     other = max((0, 2), key=lambda output: logits[output])
     np.testing.assert_array_equal(explained(model, "OtherClass[method=X]", image), maps[other])
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("multilabel", 3), ("binary", 1)])
+def test_lime_fits_the_probabilities_of_the_models_task(task: str, outputs: int) -> None:
+    """On a linear model the sign of a superpixel's weight is that of its contribution; one logit is no constant."""
+    pytest.importorskip("lime")
+    model = LinearModel(outputs).eval()
+    classifier = classifier_of(model, [f"finding {number}" for number in range(outputs)], task)
+    options = ExplainOptions(lime_samples=300, lime_replacement=0.0)
+    (call,) = method_calls(["LimeCXR"], options, classifier)
+    assert call.options["link"] == "sigmoid"
+    quarters = np.arange(4).reshape(2, 2).repeat(4, axis=0).repeat(4, axis=1)
+    call = replace(call, options={**call.options, "segments": quarters})
+    image = image_of(target=0)
+    relevance = call.explain(classifier, image, "cpu")[0]
+    exact = contribution(model, image.image[None], [0])[0, 0]
+    weights = [relevance[quarters == number].mean() for number in range(4)]
+    sums = [exact[quarters == number].sum() for number in range(4)]
+    assert np.corrcoef(weights, sums)[0, 1] > 0.8

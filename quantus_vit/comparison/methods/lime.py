@@ -16,7 +16,7 @@ __all__ = ["SPECS"]
 
 def _options(given: ExplainOptions) -> dict[str, Any]:
     options: dict[str, Any] = {"num_samples": given.lime_samples, "seed": given.lime_seed}
-    return options | {"replacement": _replacement(given)}
+    return options | {"replacement": _replacement(given), "link": given.link}
 
 
 def _replacement(given: ExplainOptions) -> Any:
