@@ -181,7 +181,7 @@ class TransformerLRP(PropagationMethod):
     stabilizer : float
         0 is the authors' method. A small number, such as 0.01, makes maps that noise and rounding do not move: the
         quotients R / z at residual sums, scores and attention times values become R z / (z^2 + (stabilizer rms(z))^2),
-        rms over each sample's operation (``docs/methods.md``).
+        rms over each sample's operation (``docs/rules.md``).
 
     Raises
     ------

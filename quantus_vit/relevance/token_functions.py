@@ -81,14 +81,13 @@ def elementwise_sum(mode: TokenTracking, func: Any, args: tuple[Any, ...], optio
 @handles((F, _ALONG), (torch, "layer_norm rms_norm log_softmax"), (Tensor, "log_softmax"))
 def along(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """A normalisation along dimensions that hold one place each."""
-    x, call = args[0] if args else options["input"], _named(func, args, options)
-    if "normalized_shape" in call:
-        dims = tuple(range(-len(call["normalized_shape"]), 0))
-    elif func is torch.layer_norm or func is getattr(torch, "rms_norm", None):
-        dims = tuple(range(-len(args[1]), 0))
+    x = args[0] if args else options["input"]
+    if "_norm" in func.__name__:
+        shape = options["normalized_shape"] if "normalized_shape" in options else args[1]
+        dims = tuple(range(-len(shape), 0)) if isinstance(shape, Sequence) else (-1,)
     else:
-        default = 1 if func is F.normalize else -1
-        dims = (call.get("dim", args[1] if len(args) > 1 and func is not F.normalize else default),)
+        place = 2 if func is F.normalize else 1
+        dims = (options.get("dim", args[place] if len(args) > place else 1 if func is F.normalize else -1),)
     _require_one_place(mode, x, dims, "normalises over the tokens")
     return mode.note(func(*args, **options), mode.record_of(x))
 
