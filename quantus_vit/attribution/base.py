@@ -5,7 +5,8 @@ It knows torch and, where importable, Captum; it knows no method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -74,6 +75,13 @@ def like_captum(attribute: Method) -> Method:
     return cast(Method, answer)
 
 
+@contextmanager
+def own_modes() -> Iterator[None]:
+    """Whatever the caller's modes: tensors that autograd may keep, and no graph but the traces' own."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 class AttributionMethod(Attribution):
     """Base of this package's methods.
 
@@ -138,7 +146,8 @@ class AttributionMethod(Attribution):
         for number in sorted(range(len(parts)), key=lambda i: i != doubtful_part(targets, parts)):
             part = parts[number]
             along = along_batch(forward_args, part, len(inputs))
-            maps[number] = self._attribute(inputs[part], None if targets is None else targets[part], along)
+            with own_modes():
+                maps[number] = self._attribute(inputs[part], None if targets is None else targets[part], along)
         return maps[0] if len(maps) == 1 else torch.cat([maps[number] for number in range(len(parts))])
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
@@ -185,10 +194,11 @@ class PropagationMethod(AttributionMethod):
         self.check_model(inputs)
         found = []
         for part in split_batch(inputs, internal_batch_size):
-            traced = self._trace(inputs[part], ())
-            size, classes = traced.logits.shape
-            targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-            found.append(torch.stack(self._maps(traced, targets, inputs[part]), 1))
+            with own_modes():
+                traced = self._trace(inputs[part], ())
+                size, classes = traced.logits.shape
+                targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
+                found.append(torch.stack(self._maps(traced, targets, inputs[part]), 1))
         return torch.cat(found)
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from ..relevance.state import Attention
 from .base import AttributionMethod
 from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot, resolve_target
-from .rollout import readout, rollout_row, start_row, token_layers
+from .rollout import check_start_layer, readout, rollout_row, start_row, token_layers
 
 
 class GenericAttention(AttributionMethod):
@@ -29,26 +29,31 @@ class GenericAttention(AttributionMethod):
     ----------
     model : nn.Module
         A Vision Transformer with one global token grid, in evaluation mode; it is not changed.
+    start_layer : int
+        First layer of the product: attention of early layers smears the map over the image.
     interpolate : {"bilinear", "bicubic", "nearest", None}
         How patch scores become an image; None gives the token grid.
     """
 
-    def __init__(self, model: nn.Module, interpolate: str | None = "bilinear") -> None:
+    def __init__(self, model: nn.Module, start_layer: int = 0, interpolate: str | None = "bilinear") -> None:
         super().__init__(model)
+        check_start_layer(start_layer)
         check_interpolation(interpolate)
+        self.start_layer = start_layer
         self.interpolate = interpolate
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
-        options = TraceOptions(gradient(), "attention", arguments=forward_args, keep_weights=True, grid=True)
+        options = TraceOptions(gradient(), "attention", self.start_layer, forward_args, keep_weights=True, grid=True)
         traced = trace(self.model, inputs, options)
         seed = one_hot(resolve_target(target, traced.logits), traced.logits)
         layers = token_layers(traced.attentions, inputs.shape[0])
+        layers.check_start(self.start_layer)
         traced.gradient(seed, keep=False)
         if layers.last.gradient is None:
             raise ValueError("the model's logits do not depend on its last attention layer")
         start = readout(layers.last.gradient)
         pooled = None if layers.pooling is None else weighted(layers.pooling)
-        maps = [weighted(layer) for layer in layers.blocks]
+        maps = [weighted(layer) for layer in layers.blocks[self.start_layer :]]
         row = rollout_row(maps, start_row(layers, start, pooled), pooled is not None)
         return to_image(row, token_grid(traced), inputs, self.interpolate)
 

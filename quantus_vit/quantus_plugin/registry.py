@@ -104,6 +104,26 @@ _BUILT_IN = (
         "attention times its gradient, rolled out (Chefer et al. 2021)",
     ),
     MethodSpec(
+        "LibraGrad",
+        "quantus_vit.attribution:LibraGrad",
+        "input times a gradient that conserves the logit, at every block (Mehri et al. 2025)",
+    ),
+    MethodSpec(
+        "BeyondIntuition",
+        "quantus_vit.attribution:BeyondIntuition",
+        "how tokens mix, times the integrated gradient of the last attention (Chen et al. 2023)",
+    ),
+    MethodSpec(
+        "LeGrad",
+        "quantus_vit.attribution:LeGrad",
+        "every layer's own class score, differentiated at its attention (Bousselham et al. 2025)",
+    ),
+    MethodSpec(
+        "TokenTM",
+        "quantus_vit.attribution:TokenTM",
+        "attention times its gradient and the change of each token, rolled out (Wu et al. 2024)",
+    ),
+    MethodSpec(
         "LimeCXR",
         "quantus_vit.lime:LimeCXR",
         "LIME with superpixels for radiographs (Ribeiro et al. 2016)",

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
 from .conservation import ConservationReport
+from .interfaces import RuledOperation
 from .positions import Embedding, PatchGrid
+from .residual import Block
 from .segments import cuts
 from .state import Attention, PassState, TraceState
+from .tail import Tail, Tape
 
 __all__ = ["Trace", "backward_modes"]
 
@@ -37,6 +41,10 @@ class Trace:
         The grid of patches that the first attention runs over, where it was asked for and could be followed.
     embeddings : list of Embedding
         The position embeddings, where they were asked for; passes give their messages after the input's.
+    forward_args : tuple
+        What the model got beside the images.
+    blocks : list of Block
+        The attention blocks of the residual stream, where the trace was asked for them.
     """
 
     def __init__(
@@ -48,6 +56,9 @@ class Trace:
         state: TraceState,
         grid: PatchGrid | None = None,
         embeddings: Sequence[Embedding] = (),
+        forward_args: tuple[Any, ...] = (),
+        blocks: Sequence[Block] = (),
+        tape: Tape | None = None,
     ) -> None:
         self.logits = output.detach()
         self.grid = grid
@@ -58,6 +69,66 @@ class Trace:
         self._sums = sums
         self._state = state
         self._released = False
+        self.forward_args = forward_args
+        self.blocks = list(blocks)
+        self._tape = tape
+
+    @property
+    def output(self) -> Tensor:
+        """The logits as part of the graph: the upper end of every pass."""
+        return self._output
+
+    @property
+    def starts(self) -> list[Tensor]:
+        """Where passes end: the input, or attention maps, or the input and then all attention maps."""
+        return self._leaves
+
+    def tail(self) -> Tail:
+        """What the model does to its last block's output; the trace must have been asked for it.
+
+        Raises
+        ------
+        ValueError
+            There is no such block.
+        """
+        if self._tape is None or not self.blocks or self.blocks[-1].output is None:
+            raise ValueError("the model has no residual attention block whose output its logits are read from")
+        return self._tape.tail(self.blocks[-1].output, self._output)
+
+    def between(
+        self,
+        upper: Tensor,
+        end: Tensor,
+        message: Tensor,
+        keep: bool = False,
+        relevance: bool = True,
+        on_node: Callable[[Any, RuledOperation, Tensor], None] | None = None,
+    ) -> Tensor | None:
+        """Relevance or gradient pass from one tensor of the graph down to another.
+
+        Parameters
+        ----------
+        upper : Tensor
+            :attr:`output`, or a tensor of :attr:`blocks`.
+        end : Tensor
+            A tensor of :attr:`blocks`, or one of :attr:`starts`.
+        message : Tensor
+            Shape of ``upper``.
+        keep : bool
+            Keep this part of the graph for another pass.
+        relevance : bool
+            By the composite's rules; otherwise the gradient.
+        on_node : callable, optional
+            Told autograd's node, the operation and the message from above, of every operation on the way.
+
+        Returns
+        -------
+        Tensor or None
+            The end's message; None where ``upper`` does not depend on it.
+        """
+        current = PassState(relevance, on_node=on_node)
+        with backward_modes(upper.device.type):
+            return self._pass(current, upper, [end], [message.to(upper)], keep)[0]
 
     def gradient(self, seed: Tensor, keep: bool = True) -> list[Tensor | None]:
         """Backward with true gradients; fills ``Attention.gradient``.

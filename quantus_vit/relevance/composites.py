@@ -13,6 +13,7 @@ from .numerics import MessageKind
 from .operations.base import KINDS
 from .rules import (
     ConstantNormaliser,
+    DetachedGate,
     DetachedNorm,
     Epsilon,
     Gamma,
@@ -28,7 +29,7 @@ from .rules import (
     ZPlus,
 )
 
-__all__ = ["Composite", "attn_lrp", "gradient", "transformer_lrp"]
+__all__ = ["Composite", "attn_lrp", "gradient", "gradient_by_rules", "libra_grad", "transformer_lrp"]
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,44 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
     else:
         rules["attention"] = Uniform()
     return Composite("multiplier", rules)
+
+
+def libra_grad(biases: bool = True) -> Composite:
+    """The backward pass of LibraGrad (Mehri et al., CVPR 2025): factors that depend on the input count as constants.
+
+    Attention weights, deviations of normalisations and gates of activations are constants; a product of two activations
+    hands half of its gradient to each factor.
+
+    Parameters
+    ----------
+    biases : bool
+        Give a rule to every operation that has a bias, so that :class:`~.biases.BiasTerms` sees it.
+    """
+    rules: dict[str, Rule[Any]] = {
+        "attention": ValuesOnly(),
+        "softmax": StopGradient(),
+        "normalisation": DetachedNorm(),
+        "activation": DetachedGate(),
+        "gate": Uniform(),
+    }
+    return Composite("multiplier", {**rules, **_affine(biases)})
+
+
+def gradient_by_rules(biases: bool = True) -> Composite:
+    """The true gradient, by rules that are equal to it: linear layers leave out tokens that carry no message.
+
+    Parameters
+    ----------
+    biases : bool
+        As in :func:`libra_grad`.
+    """
+    normalisation: dict[str, Rule[Any]] = {"normalisation": GradientTimesInput()} if biases else {}
+    return Composite("multiplier", {**normalisation, **_affine(biases)})
+
+
+def _affine(convolutions: bool) -> dict[str, Rule[Any]]:
+    rules: dict[str, Rule[Any]] = {"linear": Epsilon(), "projection": Epsilon()}
+    return {**rules, "convolution": Epsilon()} if convolutions else rules
 
 
 def gradient() -> Composite:

@@ -78,7 +78,19 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         check_output(output, len(inputs))
         recorder.finish(output)
     grid = None if recorder.positions is None else recorder.positions.grid
-    return Trace(output, recorder.attentions, recorder.leaves, recorder.sums, recorder.state, grid, recorder.embeddings)
+    blocks = [] if recorder.stream is None else recorder.stream.blocks(output, recorder.leaves[0])
+    return Trace(
+        output,
+        recorder.attentions,
+        recorder.leaves,
+        recorder.sums,
+        recorder.state,
+        grid,
+        recorder.embeddings,
+        options.arguments,
+        blocks,
+        recorder.tape,
+    )
 
 
 def check_output(output: Tensor, size: int) -> None:

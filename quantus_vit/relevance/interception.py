@@ -19,6 +19,7 @@ from . import functional
 from .handlers import HANDLERS
 from .recorder import Recorder, is_traced
 from .routing import METADATA
+from .tail import Call
 
 __all__ = ["Interception"]
 
@@ -39,6 +40,12 @@ class Interception(TorchFunctionMode):
     ) -> Any:
         if func in METADATA:
             return func(*args, **(kwargs or {}))
+        result = self._answer(func, args, kwargs)
+        if self.recorder.tape is not None:
+            self.recorder.tape.calls.append(Call(func, args, kwargs or {}, result))
+        return result
+
+    def _answer(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
         if functional.are_active():
             functional.refuse_traced(recorder, func, (args, kwargs))

@@ -15,6 +15,7 @@ from torch import Tensor
 from .numerics import Messages
 
 __all__ = [
+    "ActivationOperation",
     "AffineOperation",
     "BinaryOperation",
     "NormalisationOperation",
@@ -96,6 +97,13 @@ class RuledOperation(ABC):
         Overwrites ``signed``. Multipliers without an absolute part need no x.
         """
 
+    def bias_relevance(self, message: Tensor) -> Tensor | None:
+        """The bias' relevance, bias times multiplier summed over channels: the output's shape without channels.
+
+        None without a bias. Of a normalisation it is what the affine map adds if the deviation is a constant.
+        """
+        return None
+
 
 class UnaryOperation(RuledOperation):
     """A call with one input."""
@@ -104,6 +112,14 @@ class UnaryOperation(RuledOperation):
     def x(self) -> Tensor:
         """The input."""
         return self.inputs[0]
+
+
+class ActivationOperation(UnaryOperation):
+    """An elementwise non-linearity of one input, f(x) = x * gate(x)."""
+
+    @abstractmethod
+    def gate(self) -> Tensor:
+        """f(x) / x, and f'(0) where x is 0 (0 if f(0) is not 0)."""
 
 
 class AffineOperation(UnaryOperation):

@@ -12,7 +12,7 @@ from .composites import Composite
 
 __all__ = ["Start", "TraceOptions"]
 
-Start = Literal["input", "attention", "last attention"]
+Start = Literal["input", "attention", "last attention", "each attention"]
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,11 @@ class TraceOptions:
     ----------
     composite : Composite or None
         The rules; None records attention weights only, no graph.
-    start : {"input", "attention", "last attention"}
+    start : {"input", "attention", "last attention", "each attention"}
         Where backward passes end: at the input, or at the attention maps of layer ``start_layer``, with no graph below.
         ``"last attention"`` counts the model's attention modules to find the last layer; it may miss (then no layer has
-        a gradient) where modules are never run.
+        a gradient) where modules are never run. ``"each attention"``: at the input, and at every layer's attention
+        maps, which are constants to all that lies below them.
     start_layer : int
         Index of the first attention layer of interest.
     arguments : tuple
@@ -43,6 +44,10 @@ class TraceOptions:
         Follow the places of the image to the first attention, for :attr:`~.backward.Trace.grid`.
     embeddings : bool
         With ``grid``: passes end at position embeddings, too (:attr:`~.backward.Trace.embeddings`).
+    blocks : bool
+        Find the attention blocks of the residual stream, :attr:`~.backward.Trace.blocks`; needs a start at the input.
+    tail : bool
+        Find them, and record what the model does behind the last: :meth:`~.backward.Trace.tail`.
 
     Raises
     ------
@@ -60,6 +65,8 @@ class TraceOptions:
     gradients: bool = True
     grid: bool = False
     embeddings: bool = False
+    blocks: bool = False
+    tail: bool = False
 
     def __post_init__(self) -> None:
         if self.composite is not None and not isinstance(self.composite, Composite):
@@ -68,3 +75,10 @@ class TraceOptions:
             raise ValueError(f"start must be one of {', '.join(map(repr, get_args(Start)))}, not {self.start!r}")
         if self.start_layer < 0:
             raise ValueError(f"start_layer must be 0 or more, not {self.start_layer}")
+        if (self.blocks or self.tail) and (self.composite is None or not self.from_input):
+            raise ValueError(f"blocks and tail need a composite and a start at the input, not start={self.start!r}")
+
+    @property
+    def from_input(self) -> bool:
+        """Whether the input is a start."""
+        return self.start in ("input", "each attention")

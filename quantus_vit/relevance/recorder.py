@@ -24,9 +24,11 @@ from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
 from .positions import Embedding, Positions
+from .residual import Stream
 from .routing import ROUTING
 from .rules import GradientTimesInput, Rule
 from .state import Attention, Recording, TraceState
+from .tail import Tape
 from .usage import check_usage
 
 __all__ = ["Recorder", "is_traced", "tensors_in", "traced"]
@@ -43,6 +45,10 @@ class Recorder:
         Where backward passes end: the input, or attention weights.
     sums : list of weak references to Tensor
         Sums of two activations, where the graph may be cut.
+    stream : Stream or None
+        Where the attention blocks are wanted: what they are found by.
+    tape : Tape or None
+        Where the model behind its last block is wanted: its calls.
     refusal : UnsupportedOperationError or None
         The last; Python's operators swallow a ``TypeError`` that is raised in them.
     positions : Positions or None
@@ -72,10 +78,13 @@ class Recorder:
         self._locates = options.locate or (composite is not None and bool(composite.exceptions))
         self.cuts = CutWatch(model, self.locator.current)
         self.softmax_nodes: set[Any] = set()  # of torch's own that were seen to run
-        self.below_start = BelowStart(composite is not None and options.start != "input")
+        self.below_start = BelowStart(composite is not None and not options.from_input)
         self._probabilities: Tensor | None = None  # the last softmax over classes
         self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
-        self._attend_from = options.start_layer if options.start == "attention" and composite is not None else None
+        self.stream = Stream() if options.blocks or options.tail else None
+        self.tape = Tape() if options.tail else None
+        at_attention = options.start in ("attention", "each attention") and composite is not None
+        self._attend_from = options.start_layer if at_attention else None
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
         self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._statistics: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -84,9 +93,9 @@ class Recorder:
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
         x = inputs.detach()
-        if x.is_inference() or self.options.start != "input":  # a model may change its input in place
+        if x.is_inference() or not self.options.from_input:  # a model may change its input in place
             x = x.clone()
-        if self.composite is not None and self.options.start == "input":
+        if self.composite is not None and self.options.from_input:
             self.leaves.append(x.requires_grad_())
         if self.positions is not None:
             self.positions.begin(x)
@@ -248,7 +257,7 @@ class Recorder:
             self._probabilities = output
             return output
         start_here = self._attend_from is not None and len(self.attentions) >= self._attend_from
-        if start_here and not output.requires_grad:
+        if start_here and (self.options.start == "each attention" or not output.requires_grad):
             output = output.detach().requires_grad_()
             self.leaves.append(output)
             self.below_start.end()
@@ -256,6 +265,11 @@ class Recorder:
                 self.cuts.note("attention ran under no_grad")
         self._weights[output] = True
         return output
+
+    def mark_scores(self, scores: Tensor) -> None:
+        """Note that a softmax reads these scores."""
+        if self.stream is not None and scores.dim() >= 3:
+            self.stream.attention(scores)
 
     def is_weights(self, value: Tensor) -> bool:
         """Whether the value is a softmax output."""
@@ -323,9 +337,11 @@ class Recorder:
         if len(self._stale) and any(tensor in self._stale for tensor in tensors_in(values)):
             raise self.unsupported(func, values, "reads a tensor through an alias after it was changed in place")
 
-    def mark_sum(self, x: Tensor) -> None:
+    def mark_sum(self, x: Tensor, parts: tuple[Tensor, Tensor]) -> None:
         """Note a sum of two activations."""
         self.sums.append(TensorWeakRef(x))  # a plain one is of no use where the graph alone holds the tensor
+        if self.stream is not None and self.stream.sum(x, parts) and self.tape is not None:
+            self.tape.calls.clear()
 
 
 def traced(*values: Any) -> bool:

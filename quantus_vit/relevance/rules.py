@@ -12,7 +12,8 @@ Bach et al., "On pixel-wise explanations for non-linear classifier decisions by 
 PLoS ONE 2015. Montavon et al., "Layer-wise relevance propagation: an overview", 2019. Chefer, Gur and Wolf,
 "Transformer interpretability beyond attention visualization", CVPR 2021. Ali et al., "XAI for Transformers: better
 explanations through conservative propagation", ICML 2022 (CP-LRP). Achtibat et al., "AttnLRP: attention-aware
-layer-wise relevance propagation for transformers", ICML 2024.
+layer-wise relevance propagation for transformers", ICML 2024. Mehri et al., "LibraGrad: balancing gradient flow for
+universally better Vision Transformer attributions", CVPR 2025.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from .interfaces import (
+    ActivationOperation,
     AffineOperation,
     BinaryOperation,
     NormalisationOperation,
@@ -37,6 +39,7 @@ from .numerics import HALF, MessageKind, Messages, damped_ratio, divide, reduce_
 
 __all__ = [
     "ConstantNormaliser",
+    "DetachedGate",
     "DetachedNorm",
     "Epsilon",
     "Gamma",
@@ -123,6 +126,22 @@ class Pass(Rule[UnaryOperation]):
             slope = torch.nan_to_num_(operation.output / operation.inputs[0], 0.0, 0.0, 0.0)
             message = slope.mul_(message)
         return (reduce_to(message, operation.shapes[0]),)
+
+
+@dataclass(frozen=True)
+class DetachedGate(Rule[ActivationOperation]):
+    """An activation f(x) = x * gate(x) with its gate a constant: Phi(x) of GELU, sigmoid(x) of SiLU.
+
+    (Mehri et al. 2025.) R_in = R_out, as in :class:`Pass`; multipliers are right where x is 0, too.
+    """
+
+    message_kinds = BOTH
+
+    def reads(self, message_kind: MessageKind) -> Reads:
+        return Reads.NOTHING if message_kind == "relevance" else Reads.INPUTS
+
+    def propagate(self, operation: ActivationOperation, message: Tensor) -> Messages:
+        return (message if operation.carries_relevance else operation.gate().mul_(message),)
 
 
 @dataclass(frozen=True)

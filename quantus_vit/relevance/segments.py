@@ -12,8 +12,10 @@ from typing import Any
 from torch import Tensor
 
 
-def cuts(output: Tensor, candidates: Iterable[Tensor]) -> list[Tensor]:
+def cuts(output: Tensor, candidates: Iterable[Tensor], start: Tensor | None = None) -> list[Tensor]:
     """Those candidates that lie on every path from the output down to the start, from the top down.
+
+    The start is the given leaf; None: whichever leaf is met first.
 
     Nodes are visited from the last made to the first, so that each comes after all that lie above it. One that is the
     only known node not yet visited has all others above it, and all below it are reached through it alone.
@@ -30,7 +32,9 @@ def cuts(output: Tensor, candidates: Iterable[Tensor]) -> list[Tensor]:
             if child is None or child in known:
                 continue
             if not child.next_functions:  # the start, or one of several
-                return found
+                if start is None or child.variable is start:
+                    return found
+                continue
             known.add(child)
             heappush(waiting, (-child._sequence_nr(), id(child), child))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -70,6 +70,8 @@ class PassState:
         Told each operation, its message and what it hands down.
     on_attention : callable, optional
         Told each attention layer as soon as it has its relevance.
+    on_node : callable, optional
+        Told autograd's node, its operation and the message from above, of each operation before it hands it down.
     """
 
     relevance: bool = False
@@ -77,6 +79,7 @@ class PassState:
     sparse: bool = True
     on_operation: Callable[[RuledOperation, Tensor, Messages], None] | None = None
     on_attention: Callable[[Attention], None] | None = None
+    on_node: Callable[[Any, RuledOperation, Tensor], None] | None = None
 
     def reach(self, attention: Attention, message: Tensor) -> None:
         """The pass reaches an attention layer with the weights' gradient or relevance."""

@@ -35,6 +35,12 @@ def load_golden(file: Path, dtype: torch.dtype = torch.float64) -> Golden:
     return Golden(model.to(dtype).eval(), inputs.to(dtype), logits, references)
 
 
+def method_references() -> dict[str, Tensor]:
+    """References of further methods on the model of ``vit_d48_l3_f64.npz``."""
+    stored = np.load(DATA / "vit_d48_l3_f64_methods.npz")
+    return {key[2:]: torch.from_numpy(stored[key]) for key in stored}
+
+
 def _timm(config: list[int]) -> nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 

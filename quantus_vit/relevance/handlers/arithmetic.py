@@ -29,7 +29,7 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
     for part in (a, b):
         recorder.forward_mark(part, total)
     if traced(a) and traced(b):
-        recorder.mark_sum(total)
+        recorder.mark_sum(total, (a, b))
     return total
 
 

@@ -28,6 +28,7 @@ def softmax(
     if dtype is None and autocast_dtype(x) is not None:
         dtype = torch.float32
     x = x if dtype is None else x.to(dtype)
+    recorder.mark_scores(x)
     output = recorder.apply(Softmax(-1 if dim is None else dim), x)
     return recorder.mark_weights(output)
 

@@ -79,7 +79,7 @@ def group_norm(
         parts = scaled.reshape(grouped.shape) * rstd
         return (parts - parts.mean(-1, keepdim=True)).reshape(at.shape)
 
-    return normalise(recorder, Normalisation(lambda y: F.group_norm(y, num_groups, w, b, eps), frozen), x, weight)
+    return normalise(recorder, Normalisation(lambda y: F.group_norm(y, num_groups, w, b, eps), frozen, b), x, weight)
 
 
 @handles((F, "batch_norm"))
@@ -101,12 +101,14 @@ def batch_norm(
     if training or running_var is None:
         raise ValueError("batch normalisation is in training mode; call model.eval() before explaining it")
 
+    scale = (running_var + eps).rsqrt() if w is None else w * (running_var + eps).rsqrt()
+    shift = scale * -running_mean if b is None else b - scale * running_mean  # type: ignore[operator]
+
     def frozen(message: Tensor, at: Tensor) -> Tensor:
-        scale = (running_var + eps).rsqrt() if w is None else w * (running_var + eps).rsqrt()
         return message * scale.view(1, -1, *[1] * (message.dim() - 2))
 
     function = lambda y: func(y, running_mean, running_var, w, b, False, momentum, eps)  # noqa: E731
-    return normalise(recorder, Normalisation(function, frozen), x, weight)
+    return normalise(recorder, Normalisation(function, frozen, shift), x, weight)
 
 
 def normalise(recorder: Recorder, operation: Operation, x: Tensor, owner: Any) -> Tensor:

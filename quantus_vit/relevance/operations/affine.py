@@ -83,6 +83,9 @@ class Linear(Affine):
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
+    def bias_relevance(self, message: Tensor) -> Tensor | None:
+        return None if self.bias is None else message @ self.bias.to(message.dtype)
+
     def vjp(self, message: Tensor, weight: Tensor | None = None) -> Tensor:
         return message @ (self.weight if weight is None else weight)
 
@@ -147,6 +150,10 @@ class Convolution(Affine):
 
     def bias_over(self, output: Tensor) -> Tensor | None:
         return None if self.bias is None else self.bias.view(-1, *[1] * (output.dim() - 2))
+
+    def bias_relevance(self, message: Tensor) -> Tensor | None:
+        bias = self.bias_over(message)
+        return None if bias is None else (message * bias).sum(1)
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.ops.aten.convolution(x, weight, bias, *self.geometry)  # type: ignore[no-any-return]

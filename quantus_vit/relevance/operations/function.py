@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..interfaces import UnaryOperation
+from ..interfaces import ActivationOperation, UnaryOperation
 from ..numerics import Messages
 from .base import Operation
 
@@ -25,13 +26,24 @@ class FunctionOperation(Operation):
         return self._function(*inputs)
 
 
-class Activation(FunctionOperation, UnaryOperation):
+class Activation(FunctionOperation, ActivationOperation):
     """An elementwise non-linearity of one input."""
 
     kind = "activation"
 
+    def gate(self) -> Tensor:
+        gate = self.function(self.x) / self.x
+        zero = self.x == 0
+        if bool(zero.any()):
+            with torch.enable_grad():
+                at = self.x.new_zeros(int(zero.sum()), requires_grad=True)
+                value = self.function(at)
+                (slope,) = torch.autograd.grad(value.sum(), at)
+            gate[zero] = slope.masked_fill(value.detach() != 0, 0)
+        return gate
 
-class Gelu(Operation, UnaryOperation):
+
+class Gelu(Operation, ActivationOperation):
     """GELU with torch's fused backward."""
 
     kind = "activation"
@@ -42,6 +54,12 @@ class Gelu(Operation, UnaryOperation):
 
     def function(self, *inputs: Tensor) -> Tensor:
         return F.gelu(inputs[0], approximate=self.approximate)
+
+    def gate(self) -> Tensor:
+        x = self.x
+        if self.approximate == "none":
+            return (x * math.sqrt(0.5)).erf_().add_(1).mul_(0.5)
+        return (x * x * x).mul_(0.044715).add_(x).mul_(math.sqrt(2 / math.pi)).tanh_().add_(1).mul_(0.5)
 
     def gradient(self, message: Tensor) -> Messages:
         return (torch.ops.aten.gelu_backward(message, self.inputs[0], approximate=self.approximate),)

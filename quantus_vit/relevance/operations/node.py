@@ -59,7 +59,10 @@ class Node(torch.autograd.Function):
         operation: Operation = ctx.operation
         operation.needs = ctx.needs_input_grad[2:]
         operation.values = Values(operation, operation.kept, ctx.saved_tensors)
+        on_node = operation.state.current.on_node
         try:
+            if on_node is not None:
+                on_node(ctx, operation, message)
             return (None, None, *operation.propagate(message))
         finally:
             operation.values = None

@@ -18,17 +18,28 @@ __all__ = ["LayerNorm", "Normalisation", "Softmax"]
 class Normalisation(FunctionOperation, NormalisationOperation):
     """Layer, group, batch (in evaluation), root-mean-square or L2 normalisation, affine part included.
 
-    ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant.
+    ``frozen(message, at)`` pulls a message back through the normalisation of ``at`` with its deviation a constant;
+    ``shift`` (C,) is what that affine map adds to the channels (dimension 1).
     """
 
     kind = "normalisation"
 
-    def __init__(self, function: Callable[[Tensor], Tensor], frozen: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        function: Callable[[Tensor], Tensor],
+        frozen: Callable[[Tensor, Tensor], Tensor],
+        shift: Tensor | None = None,
+    ) -> None:
         super().__init__(function)
-        self._frozen = frozen
+        self._frozen, self._shift = frozen, shift
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
         return self._frozen(message, self.inputs[0])
+
+    def bias_relevance(self, message: Tensor) -> Tensor | None:
+        if self._shift is None:
+            return None
+        return (message * self._shift.view(-1, *[1] * (message.dim() - 2))).sum(1)
 
 
 class LayerNorm(Operation, NormalisationOperation):
@@ -53,6 +64,11 @@ class LayerNorm(Operation, NormalisationOperation):
         x, (mean, deviation) = self.inputs[0], self.values.extras
         gradients = backward(message, x, self.shape, mean, deviation, self.weight, self.bias, [True, False, False])
         return (gradients[0],)
+
+    def bias_relevance(self, message: Tensor) -> Tensor | None:
+        if self.bias is None:
+            return None
+        return message.flatten(-len(self.shape)) @ self.bias.to(message.dtype).flatten()
 
     def frozen_gradient(self, message: Tensor) -> Tensor:
         """Centring of message * weight / deviation."""

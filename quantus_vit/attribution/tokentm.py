@@ -1,0 +1,108 @@
+"""TokenTM: Wu et al., CVPR 2024.
+
+"Token transformation matters: towards faithful post-hoc explanation for Vision Transformer".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..relevance import Trace, TraceOptions, trace
+from ..relevance.composites import gradient_by_rules
+from ..relevance.residual import Block
+from .base import PropagationMethod
+from .blocks import TokenBlocks, token_blocks
+from .grid import check_interpolation, to_image, token_grid
+from .inputs import one_hot
+from .rollout import apply_attention, at_least_single, readout, start_row
+
+LENGTH_STABILIZER = 1e-8  # as in the LibraGrad authors' implementation
+
+
+class TokenTM(PropagationMethod):
+    """Attention and its gradients rolled out with how each token's vector changes in length and direction.
+
+    Block l takes tokens e to m by attention and m to o by its MLP. With A the mean attention over heads, G the mean
+    over heads of the target's positive attention gradients, and W(a -> b) the diagonal matrix of
+    |b| / |a| * softmax over tokens of cos(a, b), each layer gives
+
+        U = (I + W(m -> o)) (I + A W(e -> m) * G),
+
+    G elementwise; the map is the class token's row of U_L ... U_1 diag(|e_1|). Models without a class token give the
+    mean of the rows that the logits are read from.
+
+    ``attribute`` gives (N, 1, H, W), or (N, 1, h, w) with ``interpolate=None``; values are 0 or more.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A Vision Transformer with one global token grid, in evaluation mode; it is not changed.
+    interpolate : {"bilinear", "bicubic", "nearest", None}
+        How patch scores become an image; None gives the token grid.
+
+    Notes
+    -----
+    Exact to the implementation in LibraGrad's code (ordinary gradients); the authors' own code was not at hand.
+    """
+
+    def __init__(self, model: nn.Module, interpolate: str | None = "bilinear") -> None:
+        super().__init__(model)
+        check_interpolation(interpolate)
+        self.interpolate = interpolate
+
+    def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
+        options = TraceOptions(gradient_by_rules(biases=False), arguments=forward_args, grid=True, blocks=True)
+        options = replace(options, keep_weights=True, reduce_weights=lambda weights: weights.mean(1))
+        return trace(self.model, inputs, options)
+
+    def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        found = token_blocks(traced, inputs)
+        changes = [_changes(*pair) for pair in zip(found.blocks, found.outputs, strict=True)]
+        grid = token_grid(traced)
+        maps = []
+        for number, target in enumerate(targets):
+            seed, more = one_hot(target, traced.logits), number < len(targets) - 1
+            traced.between(traced.output, found.blocks[0].input, seed, keep=more, relevance=False)
+            row = self._row(found, changes)
+            maps.append(to_image(row, grid, inputs, self.interpolate))
+        return maps
+
+    def _row(self, found: TokenBlocks, changes: list[tuple[Tensor | None, Tensor]]) -> Tensor:
+        """(N, T): the readout's row, from the last layer down to the first block's input."""
+        layers = found.layers
+        if layers.last.gradient is None:
+            raise ValueError("the model's logits do not depend on its last attention layer")
+        pooled = None if layers.pooling is None else _weighted(layers.pooling.weights, layers.pooling.gradient)
+        row = at_least_single(start_row(layers, readout(layers.last.gradient), pooled))
+        for layer, (by_mlp, by_attention) in zip(reversed(layers.blocks), reversed(changes), strict=True):
+            if by_mlp is not None:
+                row = row + row * by_mlp
+            row = row + apply_attention(row, _weighted(layer.weights, layer.gradient)) * by_attention
+            layer.gradient = None
+        lengths: Tensor = at_least_single(found.blocks[0].input.detach()).norm(dim=-1)
+        return row * lengths
+
+
+def _weighted(weights: Tensor | None, gradient: Tensor | None) -> Tensor:
+    """(N, queries, keys): mean attention times mean positive gradient."""
+    assert weights is not None
+    return torch.zeros_like(weights) if gradient is None else weights * F.relu(gradient).mean(1)
+
+
+def _changes(block: Block, output: Tensor) -> tuple[Tensor | None, Tensor]:
+    """How the MLP (None where one sum adds both branches) and the attention change each token, (N, T)."""
+    if block.middle is None:
+        return None, _change(block.input, output)
+    return _change(block.middle, output), _change(block.input, block.middle)
+
+
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    """The diagonal of W(before -> after), (N, T)."""
+    before, after = at_least_single(before.detach()), at_least_single(after.detach())
+    ratio: Tensor = after.norm(dim=-1) / (before.norm(dim=-1) + LENGTH_STABILIZER)
+    return ratio * F.cosine_similarity(before, after, dim=-1).softmax(-1)
