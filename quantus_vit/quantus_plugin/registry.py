@@ -104,6 +104,11 @@ _BUILT_IN = (
         "attention times its gradient, rolled out (Chefer et al. 2021)",
     ),
     MethodSpec(
+        "LimeCXR",
+        "quantus_vit.lime:LimeCXR",
+        "LIME with superpixels for radiographs (Ribeiro et al. 2016)",
+    ),
+    MethodSpec(
         "LibraGrad",
         "quantus_vit.attribution:LibraGrad",
         "input times a gradient that conserves the logit, at every block (Mehri et al. 2025)",
@@ -122,11 +127,6 @@ _BUILT_IN = (
         "TokenTM",
         "quantus_vit.attribution:TokenTM",
         "attention times its gradient and the change of each token, rolled out (Wu et al. 2024)",
-    ),
-    MethodSpec(
-        "LimeCXR",
-        "quantus_vit.lime:LimeCXR",
-        "LIME with superpixels for radiographs (Ribeiro et al. 2016)",
     ),
     MethodSpec(
         "PositionalLRP",

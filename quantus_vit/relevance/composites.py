@@ -224,8 +224,7 @@ def gradient_by_rules(biases: bool = True) -> Composite:
     biases : bool
         As in :func:`libra_grad`.
     """
-    normalisation: dict[str, Rule[Any]] = {"normalisation": GradientTimesInput()} if biases else {}
-    return Composite("multiplier", {**normalisation, **_affine(biases)})
+    return Composite("multiplier", {"normalisation": GradientTimesInput(), **_affine(biases)})
 
 
 def _affine(convolutions: bool) -> dict[str, Rule[Any]]:
