@@ -30,7 +30,9 @@ class _CopyGraphTensorsDetached(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.__deepcopy__ and not args[0].is_leaf:
-            args = (args[0].detach(), *args[1:])
+            # Not torch's copy of a detached tensor: it notes the address of a storage, which soon is another's.
+            tensor, memo = args
+            return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))
 
 
