@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .recorder import Recorder, tensors_in
+from .recorder import Recorder
+from .tensors import tensors_in
 
 __all__ = ["are_active", "refuse_traced"]
 

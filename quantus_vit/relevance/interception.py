@@ -17,9 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional
 from .handlers import HANDLERS
-from .recorder import Recorder, is_traced
+from .recorder import Recorder
 from .routing import METADATA
 from .tail import Call
+from .tensors import is_traced
 
 __all__ = ["Interception"]
 
@@ -68,6 +69,7 @@ class Interception(TorchFunctionMode):
             result = handler(recorder, func, *args, **(kwargs or {}))
         else:
             result = recorder.run(func, *args, **(kwargs or {}))
+        recorder.weights.follow(func, args, result)
         if recorder.positions is not None and recorder.positions.active:
             recorder.positions.follow(func, args, kwargs, result)
         return result

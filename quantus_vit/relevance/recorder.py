@@ -6,7 +6,7 @@ which operation is the handlers' business, and seeing the calls is the intercept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
 from ..errors import UnsupportedOperationError
 from .below_start import BelowStart
 from .cut_watch import CutWatch
-from .graph_check import check_graph
+from .graph_check import check_end, check_graph
 from .interfaces import NormalisationOperation
 from .location import ModuleLocator
 from .operations.base import Operation
@@ -28,10 +28,13 @@ from .residual import Stream
 from .routing import ROUTING
 from .rules import GradientTimesInput, Rule
 from .state import Attention, Recording, TraceState
+from .statistics import Statistics
 from .tail import Tape
+from .tensors import is_traced, tensors_in, traced
 from .usage import check_usage
+from .weights import AttentionWeights
 
-__all__ = ["Recorder", "is_traced", "tensors_in", "traced"]
+__all__ = ["Recorder"]
 
 
 class Recorder:
@@ -85,9 +88,9 @@ class Recorder:
         self.tape = Tape() if options.tail else None
         at_attention = options.start in ("attention", "each attention") and composite is not None
         self._attend_from = options.start_layer if at_attention else None
-        self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()  # softmax outputs that may turn out as attention
+        self.weights = AttentionWeights()
         self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._statistics: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.statistics = Statistics()
         self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
     def begin(self, inputs: Tensor) -> Tensor:
@@ -102,36 +105,24 @@ class Recorder:
         return x
 
     def finish(self, output: Tensor) -> None:
-        """After the forward: check the finished graph, and tell which of the composite's rules did nothing.
-
-        Parameters
-        ----------
-        output : Tensor
-            The logits.
+        """After the forward: check the logits' graph, and tell which of the composite's rules did nothing.
 
         Raises
         ------
         UnsupportedOperationError
             Something ran unseen (:mod:`graph_check`).
         ValueError
-            The logits do not depend on the start, since the model ends in softmax or cuts the path; or an exception of
-            the composite names modules that have no operation of its kinds.
-
-        Warns
-        -----
-        RelevanceCutWarning
-            The model cuts a path of relevance (:mod:`cut_watch`).
+            The logits do not depend on the start, a rollout would miss a layer, or an exception of the composite names
+            modules that have no operation of its kinds.
         """
         self.state.sources.clear()
         reached = True
         if self.composite is not None:
             reached = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
-        probabilities = self._probabilities
-        if not reached and probabilities is not None and probabilities.data_ptr() == output.data_ptr():
-            raise ValueError(
-                "the model ends in softmax, whose probabilities have no relevance of their own under these rules: "
-                "remove the softmax, so that the model returns logits"
-            )
+        if not reached and self._probabilities is not None:
+            check_end(output, self._probabilities)
+        if self.options.grid:
+            self.weights.check()
         self.cuts.finish(reached)
         if self.composite is not None:
             check_usage(self.composite, self._met, self.locator.names)
@@ -177,8 +168,7 @@ class Recorder:
             output = operation.function(*inputs)
         else:
             output = record(operation.bind(rule, self.state, module_name), *inputs)
-        if len(self._statistics) and self._from_statistics(inputs):
-            self._statistics[output] = True
+        self.statistics.follow(inputs, (output,))
         return output
 
     def _rule(self, kind: str, module_name: str) -> Rule[Any] | None:
@@ -202,9 +192,7 @@ class Recorder:
         result = func(*args, **kwargs)
         if func not in ROUTING and is_traced(result) and self.has_rules:
             raise self.unsupported(func, args)
-        if len(self._statistics) and self._from_statistics(list(tensors_in((args, kwargs)))):
-            for tensor in tensors_in(result):
-                self._statistics[tensor] = True
+        self.statistics.follow(tensors_in((args, kwargs)), tensors_in(result))
         return result
 
     def detach_parameters(self, value: Any) -> Any:
@@ -263,7 +251,7 @@ class Recorder:
             self.below_start.end()
             if not torch.is_grad_enabled():
                 self.cuts.note("attention ran under no_grad")
-        self._weights[output] = True
+        self.weights.add(output, len(self.attentions), self.locator.current() if self.options.grid else "")
         return output
 
     def mark_scores(self, scores: Tensor) -> None:
@@ -271,14 +259,10 @@ class Recorder:
         if self.stream is not None and scores.dim() >= 3:
             self.stream.attention(scores)
 
-    def is_weights(self, value: Tensor) -> bool:
-        """Whether the value is a softmax output."""
-        return value in self._weights
-
     def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
         """Attention weights that were cast or copied stay attention weights."""
-        if source in self._weights:
-            self._weights[target] = True
+        if target is not source:
+            self.weights.carry(source, target)
         return target
 
     def embedding(self, constant: Any, tokens: Any) -> Any:
@@ -313,19 +297,6 @@ class Recorder:
             operation.shared = True
         return True
 
-    def mark_statistic(self, x: Tensor) -> None:
-        """Note a norm, deviation or inverse: activations times it are normalised."""
-        if x.requires_grad:
-            self._statistics[x] = True
-
-    def is_statistic(self, x: Tensor) -> bool:
-        """Whether x is such a statistic, or computed from such alone."""
-        return x in self._statistics
-
-    def _from_statistics(self, inputs: Sequence[Tensor]) -> bool:
-        active = [x for x in inputs if x.requires_grad]
-        return bool(active) and all(x in self._statistics for x in active)
-
     def mark_stale(self, x: Tensor) -> None:
         """Note a tensor that the model overwrites; here a new tensor took its place, so it must not be read again."""
         self._stale[x] = True
@@ -342,25 +313,3 @@ class Recorder:
         self.sums.append(TensorWeakRef(x))  # a plain one is of no use where the graph alone holds the tensor
         if self.stream is not None and self.stream.sum(x, parts) and self.tape is not None:
             self.tape.calls.clear()
-
-
-def traced(*values: Any) -> bool:
-    """Whether relevance flows through one of the values: a tensor that requires a gradient."""
-    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
-
-
-def tensors_in(value: Any) -> Iterable[Tensor]:
-    """All tensors in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from tensors_in(item)
-
-
-def is_traced(value: Any) -> bool:
-    """Whether relevance flows through the value, or one nested in it."""
-    return any(tensor.requires_grad for tensor in tensors_in(value))

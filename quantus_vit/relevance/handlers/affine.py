@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..operations.affine import Convolution, Linear, Projection
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .table import autocast, handles
 
 

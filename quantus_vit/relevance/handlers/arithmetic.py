@@ -12,7 +12,8 @@ from ..operations.function import Activation, Pooling
 from ..operations.normaliser import Normaliser
 from ..operations.products import Gate
 from ..operations.sums import Add, Divide, Scale
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .table import handles
 
 
@@ -26,8 +27,6 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
     a, b = recorder.embedding(a, b), recorder.embedding(b, a)
     total = recorder.apply(Add((recorder.is_normalised(a), recorder.is_normalised(b))), a, b)
-    for part in (a, b):
-        recorder.forward_mark(part, total)
     if traced(a) and traced(b):
         recorder.mark_sum(total, (a, b))
     return total
@@ -53,12 +52,12 @@ def scale(recorder: Recorder, func: Any, input: Any, other: Any) -> Any:
     if not traced(a, b):
         return a * b
     if traced(a) and traced(b):
-        if recorder.is_statistic(a) != recorder.is_statistic(b):
-            x, factor = (b, a) if recorder.is_statistic(a) else (a, b)
+        if (a in recorder.statistics) != (b in recorder.statistics):
+            x, factor = (b, a) if a in recorder.statistics else (a, b)
             return recorder.apply(Normaliser(torch.mul), x, factor)
         return recorder.apply(Gate(), a, b)
     active, factor = (a, b) if traced(a) else (b, a)
-    return recorder.forward_mark(active, recorder.apply(Scale(factor), active))
+    return recorder.apply(Scale(factor), active)
 
 
 @handles((Tensor, "__rtruediv__ __rdiv__"))
@@ -82,12 +81,12 @@ def divide(recorder: Recorder, func: Any, input: Any, other: Any, *, rounding_mo
     if rounding_mode is not None:
         return recorder.run(func, a, b, rounding_mode=rounding_mode)
     if traced(a) and traced(b):  # the divisor counts as a constant, as in normalisations
-        return recorder.forward_mark(a, recorder.apply(Normaliser(torch.div), a, b))
+        return recorder.apply(Normaliser(torch.div), a, b)
     if traced(b):
         inverse = recorder.apply(Activation(torch.reciprocal), b)
-        recorder.mark_statistic(inverse)
+        recorder.statistics.add(inverse)
         return scale(recorder, torch.mul, a, inverse)
-    return recorder.forward_mark(a, recorder.apply(Divide(b), a))
+    return recorder.apply(Divide(b), a)
 
 
 _POOLS = "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..operations.function import Activation, Pooling
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .activation import activation
 from .arithmetic import add, divide, scale, subtract
 from .table import handles

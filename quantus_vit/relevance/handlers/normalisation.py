@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..operations.base import Operation
 from ..operations.normalisation import LayerNorm, Normalisation
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .table import autocast_dtype, handles
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..operations.function import Activation, Pooling
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .table import handles
 
 __all__ = ["power", "statistic", "unary"]
@@ -25,7 +26,7 @@ def power(recorder: Recorder, func: Any, input: Any, exponent: Any) -> Any:
         raise recorder.unsupported(func, (x, p), "with an exponent that depends on the input has no relevance rule")
     output = recorder.apply(Activation(lambda y: y**p), x)
     if isinstance(p, (int, float)) and p < 0:
-        recorder.mark_statistic(output)
+        recorder.statistics.add(output)
     return output
 
 
@@ -41,7 +42,7 @@ def unary(recorder: Recorder, func: Any, input: Tensor) -> Any:
 def inverse(recorder: Recorder, func: Any, input: Tensor) -> Any:
     """An activation that scales others: times it, they are normalised."""
     output = recorder.apply(Activation(func), recorder.detach_parameters(input))
-    recorder.mark_statistic(output)
+    recorder.statistics.add(output)
     return output
 
 
@@ -55,7 +56,7 @@ def statistic(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs
     if not traced(x):
         return recorder.run(func, x, *args, **kwargs)
     output = recorder.apply(Pooling(lambda y: func(y, *args, **kwargs)), x)
-    recorder.mark_statistic(output)
+    recorder.statistics.add(output)
     return output
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..operations.affine import Linear
 from ..operations.function import Pooling
 from ..operations.products import AttentionProduct, Contraction, Product
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
 from ..rules import GradientTimesInput
+from ..tensors import traced
 from .affine import affine_map
 from .arithmetic import add, scale
 from .table import autocast, handles
@@ -20,9 +21,10 @@ from .table import autocast, handles
 
 @handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"))
 def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tensor:
-    is_attention = recorder.is_weights(input)
+    is_attention = input in recorder.weights
     a, b = autocast(recorder.detach_parameters((input, other)))
     if is_attention:
+        recorder.weights.meet(input)
         layer = recorder.attention(a, b)
         product = AttentionProduct(layer)
         return recorder.apply(product, a, b, module_name=layer.module_name, otherwise=GradientTimesInput())
@@ -31,8 +33,8 @@ def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tenso
     if traced(a) and traced(b):
         return recorder.apply(Product(), a, b)
     if traced(b):
-        return recorder.apply(Pooling(lambda y: torch.matmul(a, y)), b)
-    return recorder.apply(Pooling(lambda x: torch.matmul(x, b)), a)
+        return recorder.apply(Pooling(lambda y: torch.matmul(a, y)), b, otherwise=GradientTimesInput())
+    return recorder.apply(Pooling(lambda x: torch.matmul(x, b)), a, otherwise=GradientTimesInput())
 
 
 @handles((F, "linear"), (torch._C._nn, "linear"))
@@ -76,14 +78,14 @@ def einsum(recorder: Recorder, func: Any, equation: Any, *operands: Any) -> Any:
 
 def attention_einsum(recorder: Recorder, equation: Any, operands: tuple[Any, ...]) -> Tensor | None:
     """Attention weights times values written as an einsum, as the matrix product that it is; None for other einsums."""
-    if not isinstance(equation, str) or len(operands) != 2 or not any(recorder.is_weights(x) for x in operands):
+    if not isinstance(equation, str) or len(operands) != 2 or not any(x in recorder.weights for x in operands):
         return None
     a, b = operands
     parts = equation.replace(" ", "").replace("->", ",").split(",")
     if len(parts) != 3 or "." in equation or any(len(set(part)) < len(part) for part in parts):
         return None
     first, second, out = parts
-    if recorder.is_weights(b):
+    if b in recorder.weights:
         a, b, first, second = b, a, second, first
     summed = [x for x in first if x in second and x not in out]
     shared = [x for x in first if x in second and x in out]

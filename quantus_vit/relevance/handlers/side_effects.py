@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 from .table import handles
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..recorder import Recorder, traced
+from ..recorder import Recorder
+from ..tensors import traced
 
 __all__ = ["HANDLERS", "Handler", "autocast", "autocast_dtype", "handles", "in_place"]
 
@@ -57,7 +58,8 @@ def in_place(handler: Handler, name: str) -> Handler:
             return recorder.run(func, input, *args, **kwargs)
         result = handler(recorder, getattr(Tensor, name), input.clone(), *args, **kwargs)
         is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
-        if is_copy or (input._is_view() and not input.is_leaf):
+        made_by_us = isinstance(input.grad_fn, torch.autograd.function.BackwardCFunction)
+        if is_copy or (input._is_view() and not input.is_leaf and not made_by_us):
             return input.copy_(result)
         recorder.mark_stale(input)
         return result
