@@ -22,7 +22,6 @@ LONGER_FILES = {
     "cli/compare.py",  # mostly a list of options
     "comparison/runner.py",  # one class, the order of all work
     "data/base.py",  # the records of a data set, each a dataclass with its documentation
-    "relevance/recorder.py",
     "relevance/token_functions.py",  # what each function of torch does to tokens
     "relevance/recorder.py",  # one class, all that handlers call
     "relevance/rules.py",  # the catalogue of rules, a small class each
