@@ -17,7 +17,16 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
+from quantus_vit import (
+    AttentionRollout,
+    AttnLRP,
+    BeyondIntuition,
+    GenericAttention,
+    LeGrad,
+    LibraGrad,
+    TokenTM,
+    TransformerLRP,
+)
 
 CLASSES = 3
 Call = Callable[[], Any]
@@ -117,7 +126,25 @@ attn_lrp = attributing(AttnLRP, target=0)
 generic_attention = attributing(GenericAttention, target=0)
 attention_rollout = attributing(AttentionRollout)
 
-OURS = (transformer_lrp, transformer_lrp_all, attn_lrp_epsilon, attn_lrp, generic_attention, attention_rollout)
+libra_grad = attributing(LibraGrad, target=0)
+le_grad = attributing(LeGrad, target=0)
+le_grad_mean = attributing(LeGrad, options={"pool": "mean", "start_layer": 0}, target=0)
+token_tm = attributing(TokenTM, target=0)
+beyond_intuition = attributing(BeyondIntuition, target=0)
+
+OURS = (
+    transformer_lrp,
+    transformer_lrp_all,
+    attn_lrp_epsilon,
+    attn_lrp,
+    generic_attention,
+    attention_rollout,
+    libra_grad,
+    le_grad,
+    le_grad_mean,
+    token_tm,
+    beyond_intuition,
+)
 
 
 # Others --------------------------------------------------------------------------------------------------------------
@@ -232,6 +259,11 @@ CANDIDATES: tuple[Candidate, ...] = (
     Candidate("AttnLRP, gamma, torchvision's ViT", attn_lrp, architecture="torchvision"),
     Candidate("GenericAttention", generic_attention, cost=2.5),
     Candidate("AttentionRollout", attention_rollout, cost=1.3),
+    Candidate("LibraGrad", libra_grad, cost=2.6, memory=7),
+    Candidate("LeGrad", le_grad, cost=2.7, memory=7),
+    Candidate("LeGrad, mean of tokens, all layers", le_grad_mean, cost=2.7, memory=7),
+    Candidate("TokenTM", token_tm, cost=2.7, memory=7),
+    Candidate("BeyondIntuition", beyond_intuition),
     Candidate("input gradient", input_gradient),
     Candidate("captum InputXGradient", input_x_gradient, package="captum"),
     Candidate("lxt, gamma, torchvision's ViT", lxt_gamma, package="lxt", architecture="torchvision"),
