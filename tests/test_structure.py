@@ -24,7 +24,6 @@ LONGER_FILES = {
     "data/base.py",  # the records of a data set, each a dataclass with its documentation
     "relevance/token_functions.py",  # what each function of torch does to tokens
     "relevance/recorder.py",  # one class, all that handlers call
-    "relevance/rules.py",  # the catalogue of rules, a small class each
 }
 ASKING_THE_TOP_LEVEL = {"comparison/explaining.py"}  # for the names that users have registered
 LONGER_FUNCTIONS = {"cli/compare.py:add_arguments"}  # a list of options
