@@ -15,7 +15,8 @@ from .metrics import MetricSpec
 from .protocol import Protocol
 from .sampling import Selection
 from .scores import Failure, Note, Prediction, Score
-from .statistics import ClassRow, SignificanceRow, SpreadRow, TableRow
+from .significance import POWER, SignificanceRow
+from .summary import Summary
 
 __all__ = ["ALPHA", "ReportContent", "caveats", "findings"]
 
@@ -25,7 +26,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class ReportContent:
-    """Everything the page shows; see :mod:`.statistics` and :mod:`.scores` for the rows.
+    """Everything the page shows; see :class:`~.summary.Summary` and :mod:`.scores` for the rows.
 
     ``metrics`` and ``methods`` have the spec of each row's metric and method, ``labels`` the compared classes.
     """
@@ -38,10 +39,7 @@ class ReportContent:
     selection: Selection
     scores: Sequence[Score]
     predictions: Sequence[Prediction]
-    table: Sequence[TableRow]
-    by_class: Sequence[ClassRow]
-    significance: Sequence[SignificanceRow]
-    spread: Sequence[SpreadRow]
+    summary: Summary
     failures: Sequence[Failure]
     notes: Sequence[Note]
     metrics: Mapping[str, MetricSpec]
@@ -54,9 +52,9 @@ def findings(content: ReportContent) -> list[str]:
     """Sentences on what the table and the tests say, and what they do not."""
     sentences = []
     best: dict[str, str] = {}
-    for metric in dict.fromkeys(row.metric for row in content.table):
+    for metric in dict.fromkeys(row.metric for row in content.summary.table):
         higher = content.metrics[metric].higher_is_better
-        rows = [row for row in content.table if row.metric == metric and not math.isnan(row.mean)]
+        rows = [row for row in content.summary.table if row.metric == metric and not math.isnan(row.mean)]
         if not rows:
             sentences.append(f"{metric}: no image has a score.")
             continue
@@ -77,13 +75,27 @@ def findings(content: ReportContent) -> list[str]:
 
 
 def _tested(content: ReportContent, metric: str) -> str:
-    tests = [row for row in content.significance if row.metric == metric]
+    tests = [row for row in content.summary.significance if row.metric == metric]
     clear = [row for row in tests if row.p_holm < ALPHA]
     pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
     if not pairs:
-        return f"No two methods differ significantly (paired tests, {ALPHA} after Holm's correction)."
+        return f"No two methods differ significantly (paired tests, {ALPHA} after Holm's correction).{_power(tests)}"
     text = f"Significantly different (paired tests, {ALPHA} after Holm's correction): {', '.join(pairs)}"
     return f"{text}; the other pairs do not differ significantly." if len(clear) < len(tests) else f"{text}."
+
+
+def _power(tests: Sequence[SignificanceRow]) -> str:
+    """What the sample could have shown: so that nobody reads "not significant" as "equal"."""
+    found = [row.detectable for row in tests if row.detectable > 0]
+    if not found:
+        return ""
+    least = f"{min(found):.2g}"
+    if len(found) > 1:
+        least = f"{min(found):.2g} to {max(found):.2g}, by pair,"
+    return (
+        f" That is no proof that they are equal: a sample of this size shows differences of {least} with a chance of "
+        f"{POWER:.0%}, before the correction."
+    )
 
 
 def caveats(content: ReportContent) -> list[str]:
@@ -101,7 +113,7 @@ def caveats(content: ReportContent) -> list[str]:
             f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
             "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are not comparable."
         )
-    if any(kind for kind in {row.mask_kind for row in content.table} if "box" in kind):
+    if any(kind for kind in {row.mask_kind for row in content.summary.table} if "box" in kind):
         items.append(
             "Some masks are boxes, which hold healthy tissue too: shares inside them are not comparable with those "
             "inside outlines that were drawn pixel by pixel."
@@ -110,10 +122,23 @@ def caveats(content: ReportContent) -> list[str]:
         precision = "" if protocol.precision == "float32" else f", its forward passes in {protocol.precision}"
         items.append(f"LimeCXR is sampled with {protocol.lime_samples} perturbed images and one seed{precision}.")
     items.append(
-        "The tests take images as independent. Images of one patient or one hospital are not, and then the intervals "
-        "are too narrow. One model was trained once: nothing here says how another training would come out."
+        _independence(content)
+        + " Images of one hospital are alike, too, which no interval here knows. One model was trained once: nothing "
+        "here says how another training would come out."
     )
     return items
+
+
+def _independence(content: ReportContent) -> str:
+    if any(row.n_patients for row in content.summary.table):
+        return (
+            "Intervals draw whole patients, tests and ranks average a patient's images first; images without a named "
+            "patient count as patients of their own."
+        )
+    return (
+        "The data name no patients, so tests and intervals take images as independent; images of one patient are not, "
+        "and then the intervals are too narrow."
+    )
 
 
 def _variant_settings(spec: MetricSpec, protocol: Protocol) -> set[str]:

@@ -14,17 +14,19 @@ import torch
 
 from ..data import XrayDataset
 from ..models import Classifier
-from . import statistics
 from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
 from .folder import locked, prepare
-from .planning import make_plan, mask_kinds, try_first_image
+from .planning import make_plan, try_first_image
 from .protocol import Protocol
 from .report import write_report
 from .runner import ComparisonRun
 from .sampling import Selection
 from .scores import Score
+from .significance import SignificanceRow
+from .statistics import TableRow
+from .summary import summarise, write_summary
 
 __all__ = ["Outcome", "compare", "describe_environment"]
 
@@ -52,8 +54,8 @@ class Outcome:
     """
 
     folder: Path
-    table: list[statistics.TableRow]
-    significance: list[statistics.SignificanceRow]
+    table: list[TableRow]
+    significance: list[SignificanceRow]
     selection: Selection
     complete: bool
     interrupted: bool
@@ -160,22 +162,12 @@ def _summarise(
     interrupted: bool,
 ) -> Outcome:
     scores, complete = run.scores(), run.is_complete()
-    kinds = mask_kinds(run.plan)
-    table = statistics.table(
-        scores, {scorer.name: (scorer.spec.category, kinds[scorer.name]) for scorer in run.plan.scorers}
+    summary = summarise(run, labels)
+    write_summary(folder, summary)
+    predictions, count = run.predictions(), len(run.plan.cases)
+    outcome = Outcome(
+        folder, summary.table, summary.significance, selection, complete, interrupted, count, len(predictions)
     )
-    classes = statistics.by_class(scores, labels)
-    tests = statistics.significance(scores)
-    spread = statistics.tie_spread(run.tie_breaks())
-    for name, row_type, rows in (
-        ("table1.csv", statistics.TableRow, table),
-        ("by_class.csv", statistics.ClassRow, classes),
-        ("significance.csv", statistics.SignificanceRow, tests),
-        ("tie_spread.csv", statistics.SpreadRow, spread),
-    ):
-        statistics.write_table(folder / name, row_type, rows)
-    predictions = run.predictions()
-    outcome = Outcome(folder, table, tests, selection, complete, interrupted, len(run.plan.cases), len(predictions))
     if not scores:
         return outcome
     _draw_figures(folder, run, scores, labels)
@@ -188,10 +180,7 @@ def _summarise(
         selection=selection,
         scores=scores,
         predictions=predictions,
-        table=table,
-        by_class=classes,
-        significance=tests,
-        spread=spread,
+        summary=summary,
         failures=run.logs.failures.rows,
         notes=run.logs.notes.rows,
         metrics={scorer.name: scorer.spec for scorer in run.plan.scorers},

@@ -1,12 +1,11 @@
-"""Scores -> tables: means with bootstrap intervals, by class, and paired tests between methods.
+"""Scores -> tables: means with bootstrap intervals, by class, by prediction, and over the orders of ties.
 
-Knows rows of scores and scipy; nothing of models, and nothing of how a table is shown.
+Knows rows of scores; nothing of models, and nothing of how a table is shown.
 """
 
 from __future__ import annotations
 
 import csv
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
@@ -15,26 +14,29 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from .ranking import cluster_bootstrap_interval
 from .scores import Score, TieBreak, finite
 
-__all__ = ["CONFIDENCE", "ClassRow", "SignificanceRow", "SpreadRow", "TableRow", "by_class", "holm", "significance",
-           "table", "tie_spread", "write_table"]  # fmt: skip
+__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bootstrap_interval", "by_class", "by_prediction",
+           "cluster_means", "clusters_of", "grouped", "table", "tie_spread", "write_table"]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
 BOOTSTRAP_RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 CONFIDENCE = 0.95
-"""Bootstrap intervals are percentile intervals of the mean; images are drawn with replacement."""
+"""Bootstrap intervals are percentile intervals of the mean; patients, or else images, are drawn with replacement."""
+
+RIGHT, WRONG = "right", "wrong"
 
 
 @dataclass(frozen=True)
 class TableRow:
     """A row of ``table1.csv``: a method under a metric, over ``n`` cases with a score and ``nan`` without.
 
-    ``mask_kind`` says how the masks of a localisation metric were drawn: "pixel", "box", or both.
+    ``mask_kind`` says how the masks of a localisation metric were drawn: "pixel", "box", or both. ``role`` is "method"
+    or "control". ``n_patients`` counts the patients behind the ``n`` cases, 0 where the data name none.
     """
 
     method: str
@@ -47,11 +49,13 @@ class TableRow:
     nan: int
     category: str = ""
     mask_kind: str = ""
+    role: str = ""
+    n_patients: int = 0
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A row of ``by_class.csv``: what a box of figure 5 shows."""
+    """A row of ``by_class.csv`` (what a box of figure 5 shows), or of ``by_prediction.csv``, by right and wrong."""
 
     method: str
     metric: str
@@ -62,28 +66,6 @@ class ClassRow:
     q3: float
     n: int
     nan: int
-
-
-@dataclass(frozen=True)
-class SignificanceRow:
-    """A row of ``significance.csv``: two methods on the same images.
-
-    ``mean_difference`` is a minus b, with its bootstrap interval. ``statistic`` and ``p`` are those of the two-sided
-    Wilcoxon signed-rank test, ``p_holm`` is corrected over all rows of the file. ``rank_biserial`` is the effect size:
-    (rank sum where a is larger - rank sum where b is) / total, from -1 to 1.
-    """
-
-    metric: str
-    method_a: str
-    method_b: str
-    n: int
-    mean_difference: float
-    ci_low: float
-    ci_high: float
-    statistic: float
-    p: float
-    p_holm: float
-    rank_biserial: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +85,12 @@ class SpreadRow:
     mean_high: float
 
 
-def table(scores: Sequence[Score], about: Mapping[str, tuple[str, str]] | None = None) -> list[TableRow]:
+def table(
+    scores: Sequence[Score],
+    about: Mapping[str, tuple[str, str]] | None = None,
+    roles: Mapping[str, str] | None = None,
+    patients: Mapping[str, str] | None = None,
+) -> list[TableRow]:
     """Mean, 95 % bootstrap interval, median and counts of each method under each metric, in the order of the scores.
 
     Parameters
@@ -111,22 +98,38 @@ def table(scores: Sequence[Score], about: Mapping[str, tuple[str, str]] | None =
     scores : sequence of Score
     about : mapping, optional
         Metric -> its category, and how its masks were drawn.
+    roles : mapping, optional
+        Method -> "method" or "control".
+    patients : mapping, optional
+        Image -> its patient, where known; an image that is not there is a patient of its own.
     """
     rows = []
-    for (metric, method), group in _groups(scores).items():
-        values = np.array(finite(group))
-        low, high = bootstrap_interval(values)
+    for (metric, method), group in grouped(scores).items():
+        scored = [row for row in group if not math.isnan(row.score)]
+        values = np.array(finite(scored))
+        low, high = bootstrap_interval(values, clusters_of(scored, patients))
         mean, median = (float(values.mean()), float(np.median(values))) if len(values) else (math.nan, math.nan)
         category, kind = (about or {}).get(metric, ("", ""))
-        missing = len(group) - len(values)
-        rows.append(TableRow(method, metric, mean, low, high, median, len(values), missing, category, kind))
+        rows.append(
+            TableRow(
+                method, metric, mean, low, high, median, len(values), len(group) - len(values), category, kind,
+                (roles or {}).get(method, ""),
+                len(set(clusters_of(scored, patients))) if patients else 0,
+            )
+        )  # fmt: skip
     return rows
+
+
+def clusters_of(rows: Iterable[Score], patients: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Whom each score belongs to: the patient, or else the image; a patient cannot have an image's name."""
+    known = patients or {}
+    return [("patient", known[row.path]) if row.path in known else ("image", row.path) for row in rows]
 
 
 def by_class(scores: Sequence[Score], labels: Sequence[str]) -> list[ClassRow]:
     """Quartiles of each method under each metric for the cases of each class; classes without cases are left out."""
     rows = []
-    for (metric, method), group in _groups(scores).items():
+    for (metric, method), group in grouped(scores).items():
         for name in labels:
             members = [row for row in group if row.label == name]
             values = finite(members)
@@ -139,64 +142,43 @@ def by_class(scores: Sequence[Score], labels: Sequence[str]) -> list[ClassRow]:
     return rows
 
 
-def significance(scores: Sequence[Score]) -> list[SignificanceRow]:
-    """Paired tests of every two methods under every metric, on the images where both have a score.
+def by_prediction(scores: Sequence[Score], correct: Mapping[tuple[str, str], bool]) -> list[ClassRow]:
+    """Quartiles as :func:`by_class` gives them, for the cases that the model predicts right and those it gets wrong.
 
-    Returns
-    -------
-    list of SignificanceRow
-        ``p`` is nan with fewer than two images or no difference at all, and then no part of the correction.
-
-    References
+    Parameters
     ----------
-    Wilcoxon, "Individual comparisons by ranking methods", 1945; Holm, "A simple sequentially rejective multiple test
-    procedure", 1979; Kerby, "The simple difference formula", 2014 (rank-biserial correlation).
+    scores : sequence of Score
+    correct : mapping
+        (image, label) -> whether the prediction agrees with the label; cases that are not there are left out.
     """
-    groups = _groups(scores)
-    rows = []
-    for metric in dict.fromkeys(metric for metric, _ in groups):
-        methods = [method for other, method in groups if other == metric]
-        for first, second in itertools.combinations(methods, 2):
-            a = {(row.path, row.label): row.score for row in groups[metric, first]}
-            b = {(row.path, row.label): row.score for row in groups[metric, second]}
-            differences = np.array([a[case] - b[case] for case in a if case in b])
-            rows.append(_paired(metric, first, second, differences[~np.isnan(differences)]))
-    corrected = holm([row.p for row in rows])
-    return [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
+    marked = [
+        replace(row, label=RIGHT if correct[row.path, row.label] else WRONG)
+        for row in scores
+        if (row.path, row.label) in correct
+    ]
+    return by_class(marked, (RIGHT, WRONG))
 
 
-def _paired(metric: str, first: str, second: str, differences: Array) -> SignificanceRow:
-    low, high = bootstrap_interval(differences)
-    statistic = p = effect = math.nan
-    if len(differences) > 1 and np.any(differences):
-        test = stats.wilcoxon(differences)
-        statistic, p = float(test.statistic), float(test.pvalue)
-        moved = differences[differences != 0]
-        ranks = stats.rankdata(np.abs(moved))
-        effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
-    mean = float(differences.mean()) if len(differences) else math.nan
-    return SignificanceRow(metric, first, second, len(differences), mean, low, high, statistic, p, math.nan, effect)
+def cluster_means(rows: Sequence[Score], patients: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:
+    """Mean score of each patient, or else of each image: what counts as independent.
+
+    Parameters
+    ----------
+    rows : sequence of Score
+        Of one metric and method.
+    patients : mapping, optional
+        Image -> its patient.
+    """
+    members: dict[tuple[str, str], list[float]] = {}
+    for row, cluster in zip(rows, clusters_of(rows, patients), strict=True):
+        members.setdefault(cluster, []).append(row.score)
+    return {cluster: float(np.mean(values)) for cluster, values in members.items()}
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of p values; nan stays nan and does not count as a test."""
-    p = np.array(p_values, dtype=float)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    factors = len(order) - np.arange(len(order))
-    corrected = p.copy()
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
-    return [float(value) for value in corrected]
-
-
-def bootstrap_interval(values: Array) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean; nan with fewer than two values."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    generator = np.random.default_rng(BOOTSTRAP_SEED)
-    means = values[generator.integers(len(values), size=(BOOTSTRAP_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+def bootstrap_interval(values: Array, clusters: Sequence[object] | None = None) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, whole clusters being drawn; nan with fewer than two of them."""
+    whose = range(len(values)) if clusters is None else clusters
+    return cluster_bootstrap_interval(values, whose, CONFIDENCE, BOOTSTRAP_RESAMPLES, BOOTSTRAP_SEED)
 
 
 def tie_spread(tie_breaks: Iterable[TieBreak]) -> list[SpreadRow]:
@@ -228,7 +210,7 @@ def write_table(path: Path, row_type: type, rows: Sequence[Any]) -> None:
         writer.writerows(map(astuple, rows))
 
 
-def _groups(scores: Sequence[Score]) -> dict[tuple[str, str], list[Score]]:
+def grouped(scores: Sequence[Score]) -> dict[tuple[str, str], list[Score]]:
     """Scores by (metric, method), both in the order in which they first come."""
     metrics = dict.fromkeys(row.metric for row in scores)
     methods = dict.fromkeys(row.method for row in scores)

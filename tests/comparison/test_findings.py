@@ -8,7 +8,9 @@ from quantus_vit.comparison.methods import METHODS
 from quantus_vit.comparison.metrics import METRICS
 from quantus_vit.comparison.sampling import Selection
 from quantus_vit.comparison.scores import Score
-from quantus_vit.comparison.statistics import significance, table
+from quantus_vit.comparison.significance import significance
+from quantus_vit.comparison.statistics import table
+from quantus_vit.comparison.summary import Summary
 
 from .toys import protocol
 
@@ -32,10 +34,7 @@ def content_of(values: dict[tuple[str, str], list[float]], higher: bool = True, 
         selection=Selection((Case(0, "0.png", "a", 0),), {"a": 1, "b": 0, "c": 0}, 1),
         scores=scores,
         predictions=[],
-        table=table(scores),
-        by_class=[],
-        significance=significance(scores),
-        spread=[],
+        summary=Summary(table(scores), significance(scores)),
         failures=[],
         notes=[],
         metrics=specs,
@@ -65,6 +64,7 @@ def test_findings_turn_around_where_lower_is_better() -> None:
 def test_findings_do_not_claim_what_is_not_confirmed() -> None:
     (sentence,) = findings(content_of({("F", "A"): [0.1, 0.5, 0.3], ("F", "B"): [0.2, 0.4, 0.4]}))
     assert "No two methods differ significantly" in sentence
+    assert "no proof that they are equal: a sample of this size shows differences of" in sentence
 
 
 def test_findings_say_when_the_baseline_decides() -> None:
@@ -99,6 +99,6 @@ def test_caveats_say_whose_removal_lime_was_scored_under() -> None:
 
 def test_caveats_warn_of_boxes() -> None:
     content = content_of({("F", "A"): RISING})
-    rows = [replace(row, mask_kind="box") for row in content.table]
-    assert "Some masks are boxes" in " ".join(caveats(replace(content, table=rows)))
+    rows = [replace(row, mask_kind="box") for row in content.summary.table]
+    assert "Some masks are boxes" in " ".join(caveats(replace(content, summary=Summary(rows, []))))
     assert "boxes" not in " ".join(caveats(content))

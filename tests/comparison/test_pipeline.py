@@ -37,6 +37,7 @@ def test_all_files_of_the_contract_are_there(tmp_path, model: LinearModel) -> No
     assert outcome.complete
     assert read_rows(tmp_path / "table1.csv")[0] == [
         "method", "metric", "mean", "ci_low", "ci_high", "median", "n", "nan", "category", "mask_kind",
+        "role", "n_patients",
     ]  # fmt: skip
     assert [row[:2] for row in read_rows(tmp_path / "table1.csv")[1:]] == [
         ["Contribution", "FaithfulnessEstimate"],
@@ -55,6 +56,33 @@ def test_all_files_of_the_contract_are_there(tmp_path, model: LinearModel) -> No
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 250
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_controls_are_marked_ranked_and_not_tested_against_each_other(tmp_path, model: LinearModel) -> None:
+    outcome = compared(tmp_path, model, methods=("Contribution", "Random", "CentrePrior"))
+    assert [row.role for row in outcome.table] == ["method", "control", "control"]
+    pairs = [(row.method_a, row.method_b) for row in outcome.significance]
+    assert pairs == [("Contribution", "Random"), ("Contribution", "CentrePrior")]
+    ranks = read_rows(tmp_path / "ranks.csv")
+    assert ranks[0] == [
+        "metric", "method", "role", "mean_rank", "n", "friedman", "p", "critical_difference", "groups",
+    ]  # fmt: skip
+    assert ranks[1][:5] == ["FaithfulnessEstimate", "Contribution", "method", "1.0", "6"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Contribution has the best mean rank (1.00 of 3, n = 6)." in page
+    assert "Random (control)" in page
+    assert f"{outcome.significance[0].detectable:.3f}" in page
+
+
+def test_patients_of_the_data_reach_the_tables(tmp_path, model: LinearModel) -> None:
+    dataset = Images(LABELS)
+    dataset.records = tuple(replace(r, patient=f"p{i // 3}") for i, r in enumerate(dataset.records))
+    outcome = compared(tmp_path, model, dataset)
+    assert [row.n_patients for row in outcome.table] == [2, 2]
+    assert outcome.significance[0].n_tested == 2
+    page = (tmp_path / "report.html").read_text()
+    assert "interval of the mean over patients" in page
+    assert "Intervals draw whole patients" in page
 
 
 def test_a_row_for_each_baseline_when_there_are_several(tmp_path, model: LinearModel) -> None:

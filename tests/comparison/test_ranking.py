@@ -98,3 +98,9 @@ def test_the_detectable_difference_is_found_in_80_of_100_samples():
     assert detectable_difference(0.0, 25) == 0
     assert math.isnan(detectable_difference(1.0, 1))
     assert math.isnan(detectable_difference(math.nan, 10))
+
+
+def test_detectable_difference_of_two_images_by_simulation() -> None:
+    difference = detectable_difference(1.0, 2)
+    drawn = np.random.default_rng(0).normal(difference, 1.0, (40_000, 2))
+    assert (stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.01)

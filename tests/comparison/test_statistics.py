@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from quantus_vit.comparison.scores import Score, TieBreak
+from quantus_vit.comparison.significance import holm, significance
 from quantus_vit.comparison.statistics import (
     TableRow,
     bootstrap_interval,
     by_class,
-    holm,
-    significance,
+    by_prediction,
     table,
     tie_spread,
     write_table,
@@ -150,7 +150,9 @@ def test_tie_spread_takes_the_last_of_rows_that_a_crash_doubled() -> None:
 def test_tables_have_their_header_even_when_empty(tmp_path) -> None:
     write_table(tmp_path / "t.csv", TableRow, [])
     write_table(tmp_path / "u.csv", TableRow, table(scores_of("m", A)))
-    assert (tmp_path / "t.csv").read_text() == "method,metric,mean,ci_low,ci_high,median,n,nan,category,mask_kind\n"
+    assert (
+        tmp_path / "t.csv"
+    ).read_text() == "method,metric,mean,ci_low,ci_high,median,n,nan,category,mask_kind,role,n_patients\n"
     with (tmp_path / "u.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["mean"]) == pytest.approx(A.mean())
@@ -160,6 +162,62 @@ def test_cases_of_one_image_are_pairs_of_their_own() -> None:
     rows = [row for label in ("x", "y") for name, v in (("a", A), ("b", B)) for row in scores_of(name, v, label=label)]
     (row,) = significance(rows)
     assert row.n == 18
+
+
+PAIRS = {f"{index}.png": f"patient {index // 3}" for index in range(9)}
+
+
+def test_one_image_a_patient_changes_no_number() -> None:
+    rows = scores_of("a", A) + scores_of("b", B)
+    alone = {f"{index}.png": f"patient {index}" for index in range(9)}
+    assert significance(rows, patients=alone) == significance(rows)
+    with_patients, without = table(rows, patients=alone), table(rows)
+    assert [row.n_patients for row in with_patients] == [9, 9]
+    assert [(row.mean, row.ci_low, row.ci_high) for row in with_patients] == [
+        (row.mean, row.ci_low, row.ci_high) for row in without
+    ]
+
+
+def test_tests_average_the_images_of_a_patient() -> None:
+    (row,) = significance(scores_of("a", A) + scores_of("b", B), patients=PAIRS)
+    means = (A - B).reshape(3, 3).mean(axis=1)
+    assert (row.n, row.n_tested) == (9, 3)
+    assert row.p == pytest.approx(stats.wilcoxon(means).pvalue)
+    assert row.mean_difference == pytest.approx(np.mean(A - B))
+
+
+def test_the_interval_is_that_of_patients() -> None:
+    # Three copies of each image: by image the interval would be narrower by the root of three.
+    values = np.repeat(A, 3)
+    rows = scores_of("m", values)
+    patients = {row.path: f"patient {index // 3}" for index, row in enumerate(rows)}
+    (row,) = table(rows, patients=patients)
+    low, high = bootstrap_interval(A)
+    assert (row.ci_low, row.ci_high) == pytest.approx((low, high))
+    assert row.n_patients == 9
+    (by_image,) = table(rows)
+    assert by_image.ci_high - by_image.ci_low < 0.75 * (high - low)
+
+
+def test_two_controls_are_not_tested_and_do_not_cost_power() -> None:
+    rows = [row for name, v in (("a", A), ("b", B), ("c", A * B)) for row in scores_of(name, v)]
+    tests = significance(rows, {"a": "method", "b": "control", "c": "control"})
+    assert [(row.method_a, row.method_b) for row in tests] == [("a", "b"), ("a", "c")]
+    assert min(row.p_holm for row in tests) == pytest.approx(2 * min(row.p for row in tests))
+
+
+def test_the_detectable_difference_is_found_four_times_in_five() -> None:
+    (row,) = significance(scores_of("a", A) + scores_of("b", B))
+    spread = float(np.std(A - B, ddof=1))
+    generator = np.random.default_rng(0)
+    found = stats.ttest_1samp(generator.normal(row.detectable, spread, (4000, 9)), 0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_by_prediction_parts_right_from_wrong() -> None:
+    rows = scores_of("m", [1, 2, 3, 4])
+    correct = {("0.png", "x"): True, ("1.png", "x"): False, ("2.png", "x"): True}
+    assert [(row.label, row.mean, row.n) for row in by_prediction(rows, correct)] == [("right", 2, 2), ("wrong", 2, 1)]
 
 
 def test_table_says_the_category_and_how_masks_were_drawn() -> None:

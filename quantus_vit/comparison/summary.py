@@ -1,0 +1,69 @@
+"""All tables of a run together, and their files. Knows a run's rows and plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .plan import Plan
+from .planning import mask_kinds
+from .rank_rows import RankRow, rank_rows
+from .runner import ComparisonRun
+from .significance import SignificanceRow, significance
+from .statistics import ClassRow, SpreadRow, TableRow, by_class, by_prediction, table, tie_spread, write_table
+
+__all__ = ["Summary", "summarise", "write_summary"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The tables of a run: rows of ``table1.csv``, ``by_class.csv``, and so on."""
+
+    table: list[TableRow]
+    significance: list[SignificanceRow]
+    ranks: list[RankRow] = field(default_factory=list)
+    by_class: list[ClassRow] = field(default_factory=list)
+    by_prediction: list[ClassRow] = field(default_factory=list)
+    spread: list[SpreadRow] = field(default_factory=list)
+
+
+def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
+    """Make the tables of the scores that a run has.
+
+    Parameters
+    ----------
+    run : ComparisonRun
+    labels : sequence of str
+        The compared classes, in order.
+    """
+    plan, scores, kinds = run.plan, run.scores(), mask_kinds(run.plan)
+    about = {scorer.name: (scorer.spec.category, kinds[scorer.name]) for scorer in plan.scorers}
+    roles = {call.label: call.spec.role for call in plan.methods}
+    higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
+    patients = patients_of(plan)
+    correct = {(row.path, row.label): bool(row.correct) for row in run.predictions()}
+    return Summary(
+        table=table(scores, about, roles, patients),
+        significance=significance(scores, roles, patients),
+        ranks=rank_rows(scores, higher, roles, patients),
+        by_class=by_class(scores, labels),
+        by_prediction=by_prediction(scores, correct),
+        spread=tie_spread(run.tie_breaks()),
+    )
+
+
+def patients_of(plan: Plan) -> dict[str, str]:
+    """Image -> its patient, for the images of a plan whose patient is known."""
+    records = {case.identity: plan.dataset.records[case.index] for case in plan.cases}
+    return {identity: record.patient for identity, record in records.items() if record.patient is not None}
+
+
+def write_summary(folder: Path, summary: Summary) -> None:
+    """Write the tables into a folder, each a CSV file with a header even where it has no rows."""
+    write_table(folder / "table1.csv", TableRow, summary.table)
+    write_table(folder / "significance.csv", SignificanceRow, summary.significance)
+    write_table(folder / "ranks.csv", RankRow, summary.ranks)
+    write_table(folder / "by_class.csv", ClassRow, summary.by_class)
+    write_table(folder / "by_prediction.csv", ClassRow, summary.by_prediction)
+    write_table(folder / "tie_spread.csv", SpreadRow, summary.spread)
