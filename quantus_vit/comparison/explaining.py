@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import quantus_vit
-
 from ..models import Classifier
+from ..quantus_plugin import available_methods
+from ..quantus_plugin.registry import METHODS as EXPLAINERS
 from .calls import Call
 from .methods import METHODS, ControlInputs, MethodSpec, method_spec, options_of
 from .protocol import ExplainOptions
@@ -147,7 +147,7 @@ class MethodCall:
 
 def known_methods() -> list[str]:
     """Names that ``compare`` takes: this package's and registered ones, then those of the table that are installed."""
-    registered = quantus_vit.available_methods()
+    registered = available_methods()
     return [*registered, *(spec.name for spec in METHODS if spec.name not in registered and not _lacking(spec))]
 
 
@@ -172,7 +172,7 @@ def method_calls(
     ImportError
         A method needs a package that is not installed.
     """
-    registered = tuple(quantus_vit.available_methods())
+    registered = tuple(available_methods())
     if classifier is not None:
         given = replace(given, link=classifier.link)
     calls = []
@@ -203,8 +203,8 @@ def _check_options(call: MethodCall, classifier: Classifier) -> None:
             signature(call.spec.control).bind(None, **call.options)
         except TypeError as error:
             raise ValueError(f"{call.label}: {error}; write {call.spec.name}[OPTION=VALUE]") from None
-    if call.spec.name in quantus_vit.__all__:
+    elif call.spec.name in EXPLAINERS and EXPLAINERS[call.spec.name].is_built_in:
         try:
-            getattr(quantus_vit, call.spec.name)(classifier.module, **call.options)
+            EXPLAINERS[call.spec.name].load()(classifier.module, **call.options)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{call.label}: {error}") from error

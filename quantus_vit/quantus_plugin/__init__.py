@@ -1,7 +1,7 @@
 """Everything that touches Quantus: names for ``quantus.explain``, gradients inside metrics, differences of versions.
 
-This package wraps the explainers of :mod:`quantus_vit.attribution` and :mod:`quantus_vit.lime`; nothing imports it but
-the top level of :mod:`quantus_vit`.
+This package wraps the explainers of :mod:`quantus_vit.attribution` and :mod:`quantus_vit.lime`; only the top
+level of :mod:`quantus_vit` and the layers above import it.
 """
 
 from __future__ import annotations

@@ -63,6 +63,11 @@ class MethodSpec:
                 f"not {type(source).__name__}"
             )
 
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the explainer is a class of this package, under its own name."""
+        return self in _BUILT_IN
+
     def load(self) -> Explainer:
         """Return the explainer, imported now if it was not before.
 
@@ -185,6 +190,12 @@ class MethodTable(Table[MethodSpec]):
         if not overwrite and name in compat.method_names() - self.added_to_quantus:
             raise ValueError(f"Quantus has a method {name!r} itself; choose another name or pass overwrite=True")
         super()._enter(name, entry, overwrite)
+
+    def _discover(self) -> None:
+        known = self._discovered
+        super()._discover()
+        if not known:
+            self._notify()  # a clash is looked for in Quantus, whose import registers the names found until then
 
     def _load(self, entry: EntryPoint) -> MethodSpec:
         return MethodSpec(entry.name, entry.value)

@@ -11,6 +11,7 @@ from quantus_vit.comparison.explaining import ExplainedImage, known_methods, met
 from quantus_vit.comparison.methods import METHODS, ControlInputs, MethodSpec
 from quantus_vit.comparison.methods.lime import SPECS as LIME_SPECS
 from quantus_vit.comparison.protocol import ExplainOptions, image_seed
+from quantus_vit.quantus_plugin.registry import METHODS as EXPLAINERS
 
 from .toys import SIZE, Images, LinearModel, classifier_of, contribution
 
@@ -84,6 +85,19 @@ def test_options_in_brackets_reach_the_method_and_are_checked_before_the_run(mod
     for wrong, message in (("nmu_samples=3", "nmu_samples"), ("segments=hexagons", "hexagons")):
         with pytest.raises((TypeError, ValueError), match=message):
             method_calls([f"LimeCXR[{wrong}]"], options, classifier_of(model))
+
+
+def test_a_method_that_took_a_name_of_this_package_is_left_alone_until_the_run(model: LinearModel) -> None:
+    def no_class(model, inputs, targets, shift=0.0):
+        raise AssertionError
+
+    before = EXPLAINERS["AttnLRP"]
+    register_method("AttnLRP", no_class, overwrite=True)
+    try:
+        (call,) = method_calls(["AttnLRP[shift=2.0]"], ExplainOptions(), classifier_of(model))
+        assert call.options == {"shift": 2.0}
+    finally:
+        EXPLAINERS.add(before, overwrite=True)
 
 
 @pytest.mark.parametrize(("baseline", "value"), [("black", -2.0), ("white", 3.0), ("mean", 0.25)])

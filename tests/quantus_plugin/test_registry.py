@@ -188,6 +188,19 @@ def test_entry_points_of_other_packages(entry_points_of_others, plain, batch, ex
         explain(plain, batch[0], batch[1], method="Missing")
 
 
+def test_names_of_other_packages_are_listed_where_asking_for_them_imports_quantus(entry_points_of_others, monkeypatch):
+    names = compat.method_names
+
+    def names_after_import() -> frozenset[str]:
+        quantus_vit.register()  # as the import hook does
+        return names()
+
+    monkeypatch.setattr(compat, "method_names", names_after_import)
+    with pytest.warns(UserWarning, match="is left out"):
+        assert "Missing" in quantus_vit.available_methods()
+    assert {"FromElsewhere", "Missing"} <= listed()
+
+
 def test_registering_from_many_threads():
     failures = []
 
