@@ -79,6 +79,11 @@ class TraceOptions:
             raise ValueError(f"blocks and tail need a composite and a start at the input, not start={self.start!r}")
 
     @property
+    def of_attention(self) -> bool:
+        """Whether maps of tokens are to be made of attention maps, rather than of the residual stream alone."""
+        return self.grid and (self.keep_weights or not self.blocks)
+
+    @property
     def from_input(self) -> bool:
         """Whether the input is a start."""
         return self.start in ("input", "each attention")

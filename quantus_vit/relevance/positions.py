@@ -35,10 +35,13 @@ class PatchGrid:
     tokens : Tensor or None
         (number of patches,) int64: the token of each patch, patches counted row by row; None where the first attention
         does not run over all patches at once (windows).
+    in_order : bool
+        The model holds its sequences of all patches row by row, up to there.
     """
 
     sizes: tuple[int, ...]
     tokens: Tensor | None
+    in_order: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +158,7 @@ class Positions:
 
     def arrive(self, values: Tensor) -> None:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
+        in_order = self._in_order()
         self.active = False
         labels = self._labels.get(values)
         self._labels.clear()
@@ -167,7 +171,17 @@ class Positions:
         sizes = _sizes(places, labels.sizes)
         if sizes is not None:
             whole = [first[token] for token in tokens] == places
-            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None)
+            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
+
+    def _in_order(self) -> bool:
+        """Whether all sequences (N, T, channels) that hold every place of their map hold them row by row."""
+        for x, labels in list(self._labels.items()):
+            patches = self.tokens_of(x) if x.dim() == 3 else None
+            if patches is not None:
+                patches = patches[patches >= 0]
+                if len(patches) == torch.Size(labels.sizes).numel() and bool((patches.diff() < 0).any()):
+                    return False
+        return True
 
     def _move(
         self,

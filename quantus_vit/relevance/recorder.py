@@ -121,7 +121,7 @@ class Recorder:
             reached = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
         if not reached and self._probabilities is not None:
             check_end(output, self._probabilities)
-        if self.options.grid:
+        if self.options.of_attention:
             self.weights.check()
         self.cuts.finish(reached)
         if self.composite is not None:

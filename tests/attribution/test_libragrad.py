@@ -268,6 +268,24 @@ def test_models_without_residual_attention_are_refused() -> None:
         LibraGrad(model).attribute(torch.randn(1, 3, 16, 16), 1)
 
 
+def test_models_that_hold_their_tokens_in_another_order_are_refused() -> None:
+    from timm.models.hiera import Hiera
+
+    options: dict[str, Any] = {"stages": (1, 1), "q_pool": 1, "mask_unit_size": (4, 4), "embed_dim": 8, "num_heads": 1}
+    model = Hiera((32, 32), num_classes=3, **options).eval()
+    with pytest.raises(ValueError, match=r"does not hold its patch tokens row by row.*use AttnLRP"):
+        LibraGrad(model).attribute(torch.randn(1, 3, 32, 32), 1)
+
+
+@pytest.mark.parametrize("name", ["cait", "xcit"])
+def test_attention_that_no_rollout_serves(name: str) -> None:
+    """Talking heads and attention over channels: the residual stream is all that is looked at."""
+    family = BY_NAME[name]
+    maps = LibraGrad(make(family)).attribute(images(family), 1)
+    assert maps.shape == (2, 1, *family.size)
+    assert (maps.flatten(1).std(1) > 0).all()
+
+
 def test_attcat_needs_global_attention() -> None:
     family = BY_NAME["swin"]
     with pytest.raises(ValueError, match="windowed attention has no global token grid"):
