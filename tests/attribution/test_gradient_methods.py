@@ -25,7 +25,8 @@ METHODS: dict[str, Any] = {
 SIGNED = ("LibraGrad", "LibraGrad-attcat")
 SOME = ["vit", "vit_gap", "siglip", "torchvision_vit", "hf_vit_sdpa", "hf_dinov2_eager", "eva02", "deit_distilled"]
 ROLLS_OUT = [family.name for family in FAMILIES if not family.refuses]
-NO_PROJECTION = ("beit3",)  # a normalisation stands between attention and projection
+NO_PROJECTION = ("beit3", "eva02_clip")  # a normalisation stands between attention and projection
+ALL_NEGATIVE = ("siglip2",)  # every gradient at one image's pooling attention is negative: BeyondIntuition's map is 0
 SEVERAL_A_BLOCK = ("vit_ParallelThingsBlock",)
 
 
@@ -52,7 +53,8 @@ def test_every_family(name: str, method: str) -> None:
     assert maps.shape == (2, 1, *family.size)
     assert maps.isfinite().all()
     assert not maps.requires_grad
-    assert (maps.flatten(1).std(1) > 1e-4 * maps.abs().amax()).all()
+    varies = maps.flatten(1).std(1) > 1e-4 * maps.abs().amax()
+    assert varies.any() if name in ALL_NEGATIVE and "Intuition" in method else varies.all()
     assert (maps < 0).any() == (method in SIGNED)
 
 
