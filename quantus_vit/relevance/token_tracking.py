@@ -115,6 +115,11 @@ class TokenTracking(TorchFunctionMode):
         found = self._records.get(id(x))
         return found[1] if found is not None and found[0]() is x else None
 
+    def sets_of(self, x: Tensor) -> tuple[Positions, ...]:
+        """Its sets of positions; none where it does not come from the images, or holds no place."""
+        record = self.record_of(x)
+        return () if record is None else record.sets
+
     def note(self, result: Any, record: Any) -> Any:
         """Note the record of a result; for several tensors one record for all, or a list of one each."""
         if isinstance(result, Tensor):
