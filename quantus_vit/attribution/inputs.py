@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..relevance.tensors import map_tensors
+
 __all__ = [
     "Target",
     "along_batch",
@@ -88,13 +90,7 @@ def map_batched(value: Any, size: int, function: Callable[[Tensor], Tensor]) -> 
     function : callable
         What becomes of such a tensor.
     """
-    if isinstance(value, Tensor):
-        return function(value) if value.dim() > 0 and len(value) == size else value
-    if isinstance(value, dict):
-        return {key: map_batched(item, size, function) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(map_batched(item, size, function) for item in value)
-    return value
+    return map_tensors(value, lambda x: function(x) if x.dim() > 0 and len(x) == size else x)
 
 
 def parse_target(target: Target, size: int) -> Tensor | None:

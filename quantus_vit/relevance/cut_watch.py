@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import RelevanceCutWarning
+from .tensors import tensors_in
 
 __all__ = ["Cut", "CutWatch", "allow_cuts"]
 
@@ -115,19 +116,19 @@ class CutWatch:
 
     def follow(self, func: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         """Look at one call: a cut value stays cut, and is noted where it comes back into traced computation."""
-        given = list(_tensors((args, kwargs)))
+        given = list(tensors_in((args, kwargs)))
         cut: Cut | None = next((self._cuts[x] for x in given if not x.requires_grad and x in self._cuts), None)
         name = getattr(func, "__name__", "")
         if self._taken is not None:
             if cut is None and self._holds_taken(name, args, given):
                 cut = self._taken
-            for tensor in (*given, *_tensors(result)):
+            for tensor in (*given, *tensors_in(result)):
                 self._known[tensor] = True
         if cut is None and not torch.is_grad_enabled() and any(x.requires_grad for x in given):
             cut = self.note("a value was used under no_grad")
         if cut is None:
             return
-        made = given[:1] if name == "__setitem__" else list(_tensors(result))
+        made = given[:1] if name == "__setitem__" else list(tensors_in(result))
         for tensor in made:
             if not tensor.requires_grad:
                 self.mark(tensor, cut)
@@ -175,14 +176,3 @@ class CutWatch:
         if name in _SUMS and any(type(x) in (float, int) and x in self._numbers for x in args):
             return True
         return any(x.is_floating_point() and not x.requires_grad and x not in self._known for x in given)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .routing import ROUTING
+from .tensors import map_tensors, tensors_in
 
 __all__ = ["Embedding", "PatchGrid", "Positions"]
 
@@ -123,7 +124,7 @@ class Positions:
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
     ) -> None:
         """Note the labels of what a function that the model called made of its arguments."""
-        first = next((x for x in _tensors((args, kwargs)) if x in self._labels), None)
+        first = next((x for x in tensors_in((args, kwargs)) if x in self._labels), None)
         if first is None:
             return
         labels = self._labels[first]
@@ -192,7 +193,7 @@ class Positions:
         sizes: tuple[int, ...],
     ) -> None:
         """Run a function that only moves values on the labels."""
-        stand_ins = [_mapped(value, lambda x: self._stand_in(x, sizes)) for value in (args, kwargs)]
+        stand_ins = [map_tensors(value, lambda x: self._stand_in(x, sizes)) for value in (args, kwargs)]
         if func in WRITES:
             stand_ins[0] = (stand_ins[0][0].clone(memory_format=torch.contiguous_format), *stand_ins[0][1:])
         try:
@@ -202,7 +203,9 @@ class Positions:
                 moved = VIEWS.get(func, func)(*stand_ins[0], **stand_ins[1])
         except (RuntimeError, TypeError, ValueError, IndexError):  # not for labels: they end here
             return
-        pairs = [(args[0], stand_ins[0][0])] if func in WRITES else zip(_tensors(result), _tensors(moved), strict=False)
+        pairs = (
+            [(args[0], stand_ins[0][0])] if func in WRITES else zip(tensors_in(result), tensors_in(moved), strict=False)
+        )
         for target, places in pairs:
             if places.shape == target.shape:
                 self._labels[target] = Labels(target.shape, sizes, places)
@@ -251,23 +254,3 @@ def _sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | Non
         counts.insert(0, len({place % size for place in rest}))
         rest = [place // size for place in rest]
     return tuple(counts) if places and torch.Size(counts).numel() == len(places) else None
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """All tensors in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    return [x for item in value for x in _tensors(item)] if isinstance(value, (tuple, list)) else []
-
-
-def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure with ``function`` applied to each tensor."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: _mapped(item, function) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_mapped(item, function) for item in value)
-    return value

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .tensors import tensors_in
+
 __all__ = ["Call", "Tail", "Tape"]
 
 
@@ -56,7 +58,7 @@ class Tail:
         with torch.inference_mode(False), torch.enable_grad():
             for call in self.calls:
                 result = call.function(*_replaced(call.args, values), **_replaced(call.kwargs, values))
-                values.update(zip(map(id, _tensors(call.result)), _tensors(result), strict=True))
+                values.update(zip(map(id, tensors_in(call.result)), tensors_in(result), strict=True))
         return values[id(self.output)]
 
 
@@ -69,9 +71,3 @@ def _replaced(value: Any, values: Mapping[int, Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {key: _replaced(item, values) for key, item in value.items()}
     return value
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [x for item in value for x in _tensors(item)] if isinstance(value, (list, tuple)) else []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["is_traced", "tensors_in", "traced"]
+__all__ = ["is_traced", "map_tensors", "tensors_in", "traced"]
 
 
 def traced(*values: Any) -> bool:
@@ -15,8 +15,8 @@ def traced(*values: Any) -> bool:
     return any(isinstance(value, Tensor) and value.requires_grad for value in values)
 
 
-def tensors_in(value: Any) -> Iterable[Tensor]:
-    """All tensors in nested tuples, lists and dicts."""
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dicts, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
@@ -25,6 +25,17 @@ def tensors_in(value: Any) -> Iterable[Tensor]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from tensors_in(item)
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Any]) -> Any:
+    """The same nested tuples, lists and dicts with ``function`` of every tensor in its place."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map_tensors(item, function) for item in value)
+    return value
 
 
 def is_traced(value: Any) -> bool:

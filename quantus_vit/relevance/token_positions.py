@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .tensors import map_tensors, tensors_in
+
 __all__ = ["NOWHERE", "MixedPlacesError", "PositionTable", "Positions", "Record"]
 
 
@@ -138,7 +140,7 @@ class PositionTable:
     ) -> Any:
         if func in (Tensor.view, Tensor.view_as):  # of places expanded over other dimensions
             func = Tensor.reshape if func is Tensor.view else Tensor.reshape_as
-        records = [record for record in map(record_of, _tensors((args, kwargs))) if record is not None]
+        records = [record for record in map(record_of, tensors_in((args, kwargs))) if record is not None]
         counts = {len(record.sets) for record in records if record.sets}
         if len(counts) > 1:
             raise MixedPlacesError("joins scores with tokens")
@@ -149,8 +151,8 @@ class PositionTable:
         runs = []
         for number in range(max(counts, default=0)):
             stand_in = _StandIn(record_of, number)
-            moved = func(*_mapped(args, stand_in), **_mapped(kwargs, stand_in))
-            runs.append([self.positions(part, next(iter(grids))) for part in _tensors(moved)])
+            moved = func(*map_tensors(args, stand_in), **map_tensors(kwargs, stand_in))
+            runs.append([self.positions(part, next(iter(grids))) for part in tensors_in(moved)])
         example = moved if runs else None
         found = [self.record(sets, weights) for sets in zip(*runs, strict=True)]
         return found[0] if isinstance(example, Tensor) else found
@@ -203,26 +205,6 @@ class _StandIn:
         if record is None and not x.is_floating_point():
             return x.cpu()
         return torch.zeros((), dtype=torch.float64).expand(x.shape)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """All tensors in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        return [x for item in value.values() for x in _tensors(item)]
-    return [x for item in value for x in _tensors(item)] if isinstance(value, (tuple, list)) else []
-
-
-def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure with ``function`` applied to each tensor."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {key: _mapped(item, function) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_mapped(item, function) for item in value)
-    return value
 
 
 def _key(value: Any, record_of: Callable[[Tensor], Record | None]) -> Any:
