@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .data_options import drawn_options, parse_items
+
 if TYPE_CHECKING:
     from ..comparison.pipeline import Outcome
     from ..comparison.protocol import Protocol
@@ -46,15 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data", default=PHANTOM, metavar="SPEC",
-        help="phantom, a folder of COVID-QU-Ex, folder:DIR, csv:FILE, or another kind of data",
+        help="phantom, a folder of COVID-QU-Ex, folder:DIR, csv:FILE, or another kind of data (docs/data.md)",
     )  # fmt: skip
     group.add_argument("--split", default="Test", help="Train, Val or Test")
     group.add_argument(
         "--subset", "--part", metavar="NAME", help="subset of the data, such as COVID-QU-Ex' lung or infection"
     )
     group.add_argument(
+        "--data-options", nargs="+", metavar="KEY=VALUE",
+        help="options of the kind of data (docs/data.md), such as 'pixel_range=(0, 4095)' or readers=union",
+    )  # fmt: skip
+    group.add_argument(
         "--model", "--checkpoint", metavar="SPEC",
-        help="model.safetensors of 'quantus-vit train', or another source of models such as timm:NAME",
+        help="model.safetensors of 'quantus-vit train', timm:NAME@FILE, hf:FOLDER, FILE.py:NAME or another source of "
+        "models (docs/own_model.md)",
     )  # fmt: skip
     group.add_argument(
         "--classes", nargs="+", metavar="MODEL=DATA", help="classes of the model and of the data with different names"
@@ -220,13 +227,18 @@ def _load(args: argparse.Namespace, device: str) -> Classifier:
 
 
 def _open(args: argparse.Namespace, classifier: Classifier) -> XrayDataset:
-    from ..data import find_dataset, open_data
+    from ..data import open_data
 
-    spec, _ = find_dataset(args.data)
-    options: dict[str, Any] = {} if args.subset is None else {"subset": args.subset}
-    if spec.name == PHANTOM:
-        options |= {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)}
-    return open_data(args.data, args.split, **options)
+    drawn = drawn_options(args.data, count=_PHANTOM_COUNT, image_size=max(classifier.preprocessing.size))
+    return open_data(args.data, args.split, **{**drawn, **_data_options(args)})
+
+
+def _data_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the user set of the data: ``--data-options``, and ``--subset``, which is one of them."""
+    options = parse_items("--data-options", args.data_options or (), {"split": "--split does"})
+    if args.subset is not None and "subset" in options:
+        raise ValueError("--subset and --data-options both set the subset; give it once")
+    return options if args.subset is None else {"subset": args.subset, **options}
 
 
 def _protocol(
@@ -241,7 +253,7 @@ def _protocol(
         "data": _absolute(args.data),
         "data_digest": data_digest(dataset),
         "split": dataset.split,
-        "subset": args.subset or "",
+        "data_options": tuple(f"{key}={value!r}" for key, value in sorted(_data_options(args).items())),
         "model": classifier.source,
         "model_digest": model_digest(classifier),
         "classes": tuple(args.classes or ()),

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ..comparison.explaining import MethodCall
     from ..models import Classifier
 
@@ -20,20 +23,26 @@ _SUFFIX = ".png"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``explain``."""
     parser.description = "Explain images and write each, with the map laid over it, as a picture."
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="X-rays: PNG, JPEG, TIFF, BMP or DICOM")
+    parser.add_argument(
+        "--pixel-range", nargs=2, type=float, metavar=("BLACK", "WHITE"),
+        help="stored values of black and white, where the files do not say (default: as docs/data.md describes)",
+    )  # fmt: skip
     parser.add_argument(
         "--model", "--checkpoint", required=True, metavar="SPEC",
-        help="model.safetensors of 'quantus-vit train', or another source of models such as timm:NAME",
+        help="model.safetensors of 'quantus-vit train', timm:NAME@FILE, hf:FOLDER, FILE.py:NAME or another source of "
+        "models (docs/own_model.md)",
     )  # fmt: skip
     parser.add_argument(
         "--method", nargs="+", default=["TransformerLRP"], metavar="NAME",
-        help="any of quantus_vit.available_methods(), or of 'compare'; options in brackets (default: TransformerLRP)",
+        help="any of quantus_vit.available_methods(), or of 'compare'; options in brackets, such as "
+        "'LimeCXR[segments=100]' (default: TransformerLRP)",
     )  # fmt: skip
     parser.add_argument(
         "--target", metavar="CLASS", help="name or index of the explained class (default: the most likely one)"
     )
     parser.add_argument("--lime-samples", type=int, default=1000, metavar="N", help="perturbed images of LimeCXR")
-    parser.add_argument("--seed", type=int, default=0, help="seed of LimeCXR and Random")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of LimeCXR and Random")
     parser.add_argument(
         "--out", required=True, metavar="FILE|DIR",
         help="picture to write for one image and one method, .png or another format of matplotlib's; else a folder",
@@ -52,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from ..comparison.explaining import method_calls
     from ..comparison.protocol import ExplainOptions
+    from ..data.images import check_pixel_range, read_grey
     from ..models import load_model
     from .device import choose_device, set_threads
 
@@ -59,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--lime-samples must be at least 2, got {args.lime_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, got {args.seed}")
+    check_pixel_range(args.pixel_range)
     set_threads(args.threads)
     device = choose_device(args.device)
     options = ExplainOptions(lime_samples=args.lime_samples, lime_seed=args.seed, seed=args.seed)
@@ -69,12 +80,14 @@ def run(args: argparse.Namespace) -> int:
     target = None if args.target is None else _class_index(args.target, classifier.class_names)
     Path(files[0][0]).parent.mkdir(parents=True, exist_ok=True)
     for path, outputs in zip(args.images, files, strict=True):
-        _explain_image(path, outputs, calls, classifier, target, device, args.seed)
+        grey = read_grey(path, tuple(args.pixel_range) if args.pixel_range else None)
+        _explain_image(path, grey, outputs, calls, classifier, target, device, args.seed)
     return 0
 
 
 def _explain_image(
     path: str,
+    grey: npt.NDArray[np.float32],
     outputs: Sequence[Path],
     calls: Sequence[MethodCall],
     classifier: Classifier,
@@ -85,22 +98,23 @@ def _explain_image(
     """Write a picture for each method and say what the model predicts."""
     from ..comparison.explaining import ExplainedImage
     from ..comparison.figures import draw_overlay
-    from ..comparison.prediction import probabilities_of
+    from ..comparison.prediction import NOTHING, named_predictions, probabilities_of
     from ..comparison.protocol import image_seed
-    from ..data.images import read_grey
 
-    image = classifier.preprocessing.image(read_grey(path))
+    image = classifier.preprocessing.image(grey)
     probabilities = probabilities_of(classifier, image, device)
     names = classifier.class_names
     likeliest = max(range(len(names)), key=probabilities.__getitem__)
     explained = likeliest if target is None else target
-    verdict = f"predicted {names[likeliest]} (p = {probabilities[likeliest]:.2f})"
+    predicted = named_predictions(classifier, probabilities)
+    listed = ", ".join(f"{name} (p = {value:.2f})" for name, value in predicted.items())
+    verdict = f"predicted {listed or NOTHING}"
     shown = ExplainedImage(image, explained, (seed, image_seed(Path(path).as_posix())))
     for call, out in zip(calls, outputs, strict=True):
         relevance = call.explain(classifier, shown, device)
         subject = f"{call.label} for {names[explained]} (p = {probabilities[explained]:.2f})"
-        grey = classifier.preprocessing.grey(image).numpy()
-        draw_overlay(grey, relevance[0], f"{_printable(Path(path).name)}: {verdict}", subject).savefig(out, dpi=150)
+        seen = classifier.preprocessing.grey(image).numpy()
+        draw_overlay(seen, relevance[0], f"{_printable(Path(path).name)}: {verdict}", subject).savefig(out, dpi=150)
         print(f"{verdict}; {subject}: {out}")
 
 
@@ -118,8 +132,8 @@ def _output_files(out: str, images: Sequence[str], calls: Sequence[MethodCall]) 
     is_picture = path.suffix.lower().lstrip(".") in formats and not path.is_dir()
     if is_picture and len(images) * len(calls) > 1:
         raise ValueError(
-            f"--out {out!r} is one picture, but {len(images)} images and {len(calls)} methods give several; name a "
-            "folder"
+            f"--out {out!r} is one picture, but the images ({len(images)}) and methods ({len(calls)}) need "
+            f"{len(images) * len(calls)}; name a folder"
         )
     if is_picture and not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name!r} into")

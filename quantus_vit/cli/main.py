@@ -19,7 +19,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "train": ("quantus_vit.cli.train", "fine-tune a ViT on chest X-rays"),
     "compare": ("quantus_vit.cli.compare", "score explanation methods against each other"),
-    "explain": ("quantus_vit.cli.explain", "explain one image"),
+    "explain": ("quantus_vit.cli.explain", "explain images, each as a picture"),
 }
 
 
@@ -93,10 +93,12 @@ def _detach_stdout() -> None:
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show defaults, except "None", which tells a reader nothing."""
+    """Show defaults, except those that tell a reader nothing, and where the text has its own."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
+        default = action.default
+        told = default is None or default is False or default == [] or "(default: " in (action.help or "")
+        return action.help if told else super()._get_help_string(action)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -6,15 +6,14 @@ Torch, timm and Lightning are imported only when it runs, so that ``--help`` is 
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib.util
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..training.settings import TrainingSettings
+from .data_options import drawn_options, parse_items
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,13 +25,13 @@ __all__ = ["add_arguments", "run"]
 
 _DEFAULTS = TrainingSettings()
 
-_OWN_OPTIONS = {
+_RESERVED_FOR_MODELS = {
     "img_size": "--image-size does",
     "num_classes": "the data have the classes",
     "pretrained": "--weights does",
     "in_chans": "the model is trained on three channels",
-    "split": "all three are opened",
 }
+_RESERVED_FOR_DATA = {"split": "all three are opened"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="options of the kind of data, as subset=infection",
+        help="options of the kind of data (docs/data.md), such as subset=infection or 'fractions=(0.7, 0.1, 0.2)'",
     )
     data.add_argument("--workers", type=int, help="processes that load images (default: none on a CPU, else up to 8)")
     data.add_argument(
@@ -152,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     torch.manual_seed(settings.seed)
     config = ModelConfig(
         architecture=args.model,
-        model_kwargs=parse_items("--model-kwargs", args.model_kwargs),
+        model_kwargs=parse_items("--model-kwargs", args.model_kwargs, _RESERVED_FOR_MODELS),
         class_names=class_names,
         preprocessing=_preprocessing(args),
         task=task,
@@ -222,45 +221,15 @@ def _workers(args: argparse.Namespace) -> int:
     return 0 if uses_cpu else min(8, os.cpu_count() or 1)
 
 
-def parse_items(option: str, items: Sequence[str]) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` pairs; values are Python literals, anything else a string.
-
-    Parameters
-    ----------
-    option : str
-        As the user typed it, for messages.
-    items : sequence of str
-
-    Raises
-    ------
-    ValueError
-        If an item has no ``=``, or sets what has an option of its own.
-    """
-    result: dict[str, Any] = {}
-    for item in items:
-        key, equals, text = item.partition("=")
-        if not equals or not key.isidentifier():
-            raise ValueError(f"{option} takes KEY=VALUE, got {item!r}")
-        if key in _OWN_OPTIONS:
-            raise ValueError(f"{option} cannot set {key}; {_OWN_OPTIONS[key]}")
-        try:
-            result[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            result[key] = text
-    return result
-
-
 def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
     """Open the three splits; a missing one shows now and not after hours of training."""
-    from ..data import find_dataset, open_data
+    from ..data import open_data
 
-    options = parse_items("--data-options", args.data_options)
-    spec, _ = find_dataset(args.data)
-    drawn = spec.options is not None and {"count", "seed", "image_size"} <= spec.options.keys()
+    options = parse_items("--data-options", args.data_options, _RESERVED_FOR_DATA)
     counts = {"Train": args.phantom_train, "Val": args.phantom_val, "Test": args.phantom_test}
     sources = {}
     for split, count in counts.items():
-        phantom = {"count": count, "seed": args.seed, "image_size": args.image_size} if drawn else {}
+        phantom = drawn_options(args.data, count=count, seed=args.seed, image_size=args.image_size)
         sources[split] = open_data(args.data, split=split, **{**phantom, **options})
     first = sources["Train"]
     for split, source in sources.items():

@@ -6,6 +6,7 @@ Knows classifiers and records by their names; reads no pixel and runs no model.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -120,10 +121,16 @@ def _match_binary(
     named = {label: given.get(label, label) for label in kept}
     positive = {label for label, name in named.items() if name.casefold() == finding.casefold()}
     unknown = set(given.values()) - {finding, LEFT_OUT}
+    misspelt = [label for label in given if label not in kept]
+    if misspelt:
+        raise ValueError(
+            f"--classes {given[misspelt[0]]}={misspelt[0]}: the data have no class {misspelt[0]!r}; they have "
+            f"{', '.join(kept)}"
+        )
     if not positive or unknown:
         raise ValueError(
             f"the model has one output, {finding}; the data have {', '.join(dataset.class_names)}. One of these must "
-            f"be mapped to it: --classes {finding}=DATA"
+            f"be mapped to it: --classes {shlex.quote(finding)}=DATA"
         )
     outputs = {label: 0 for label, name in named.items() if name != LEFT_OUT}
     return Matching(outputs, frozenset(outputs) - positive)

@@ -115,7 +115,11 @@ def try_first_image(plan: Plan) -> None:
         suited = suited or any(scorer.mask in masks and bool(masks[scorer.mask].any()) for scorer in needed)
     if predicted and not suited:
         names = ", ".join(dict.fromkeys(scorer.spec.name for scorer in needed))
-        raise ValueError(f"{names} compare maps with masks, but all masks of the sample are empty; take other metrics")
+        size = "x".join(map(str, plan.protocol.image_size))
+        raise ValueError(
+            f"{names}: these metrics compare maps with masks, but all masks of the sample are empty at the model's "
+            f"{size} pixels; take other metrics"
+        )
 
 
 def mask_kinds(plan: Plan) -> dict[str, str]:

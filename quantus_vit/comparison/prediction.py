@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ..models import Classifier
 from .cases import Case, absent
 from .scores import Prediction
 
-__all__ = ["NOTHING", "predict", "probabilities_of"]
+__all__ = ["NOTHING", "named_predictions", "predict", "probabilities_of"]
 
 NOTHING = "none"
 """Prediction of a multilabel model where no finding is more likely than not."""
@@ -35,26 +37,45 @@ def probabilities_of(classifier: Classifier, image: torch.Tensor, device: str) -
     return [float(value) for value in classifier.probabilities(logits.float())[0].cpu()]
 
 
+def named_predictions(classifier: Classifier, probabilities: Sequence[float]) -> dict[str, float]:
+    """What a model predicts, by name, with the probability of each.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    probabilities : sequence of float
+        Of all outputs, as :func:`probabilities_of` gives them.
+
+    Returns
+    -------
+    dict of str to float
+        The most likely class; for a binary model its finding or "no FINDING"; for a multilabel model the findings that
+        are more likely than not, none where there are none.
+    """
+    names = classifier.class_names
+    if classifier.task == "multiclass":
+        best = max(range(len(names)), key=probabilities.__getitem__)
+        return {names[best]: probabilities[best]}
+    if classifier.task == "binary":
+        (value,) = probabilities
+        return {names[0]: value} if value > _LIKELY else {absent(names[0]): 1 - value}
+    return {name: value for name, value in zip(names, probabilities, strict=True) if value > _LIKELY}
+
+
 def predict(classifier: Classifier, image: torch.Tensor, case: Case, device: str) -> Prediction:
     """Predict one image.
 
     Returns
     -------
     Prediction
-        ``predicted``: the most likely class; for a binary model its finding or "no FINDING"; for a multilabel model
-        the findings that are more likely than not, parted by "|", or "none".
+        ``predicted``: the names of :func:`named_predictions`, parted by "|", or "none".
     """
     values = probabilities_of(classifier, image, device)
     names = classifier.class_names
-    if classifier.task == "multiclass":
-        best = max(range(len(values)), key=values.__getitem__)
-        predicted, correct = names[best], best == case.target
-    elif classifier.task == "binary":
-        says = values[0] > _LIKELY
-        predicted = names[0] if says else absent(names[0])
-        correct = says == case.positive
+    predicted = named_predictions(classifier, values)
+    if classifier.task == "binary":
+        correct = (names[0] in predicted) == case.positive
     else:
-        likely = [name for name, value in zip(names, values, strict=True) if value > _LIKELY]
-        predicted, correct = "|".join(likely) or NOTHING, names[case.target] in likely
+        correct = names[case.target] in predicted
     listed = " ".join(f"{value:.6g}" for value in values)
-    return Prediction(case.identity, case.label, predicted, int(correct), listed)
+    return Prediction(case.identity, case.label, "|".join(predicted) or NOTHING, int(correct), listed)

@@ -65,8 +65,10 @@ class Protocol:
     protocol, protocol_version, overrides
         Name and version of the entry of :data:`~quantus_vit.comparison.protocols.PROTOCOLS` that the settings come
         from, and the names of the settings that were given otherwise.
-    split, subset : str
-        As ``--split`` and ``--subset``; a kind of data without subsets has "".
+    split : str
+        As ``--split``.
+    data_options : tuple of str
+        "KEY=VALUE" for each option of the kind of data that was set, such as its subset or the range of its pixels.
     findings : tuple of str
         Classes or findings of the data that are compared; all if empty.
     classes : tuple of str
@@ -111,7 +113,7 @@ class Protocol:
     protocol_version: int = 1
     overrides: tuple[str, ...] = ()
     split: str = "Test"
-    subset: str = ""
+    data_options: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     samples: int = 87

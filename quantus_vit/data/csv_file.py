@@ -162,7 +162,7 @@ class _Columns:
             raise ValueError(f"{table.path!r} has the column {repeated[0]!r} twice")
         label = names.index("label") if "label" in names and findings is None else None
         if isinstance(findings, str):
-            findings = [findings]
+            findings = [findings] if findings in names else [name.strip() for name in findings.split(",")]
         if findings is None:
             findings = [] if label is not None else [name for name in names if name and not _has_meaning(name)]
         missing = [name for name in findings if name not in names]
@@ -272,7 +272,7 @@ CSV = DatasetSpec(
     open=open_csv,
     options={
         "root": "folder that paths start from (that of the CSV file)",
-        "findings": "names of the columns of 0 and 1",
+        "findings": "names of the columns of 0 and 1, a sequence or a text with commas between them",
         "fractions": "shares of Train, Val and Test, by patient, of a table without a column split",
         "pixel_range": "stored values of black and white",
     },

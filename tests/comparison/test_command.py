@@ -405,4 +405,4 @@ def test_explain_says_what_is_wrong(tmp_path, checkpoint, xray, capsys, changes,
 def test_several_pictures_do_not_go_into_one_file(tmp_path, checkpoint, xray, capsys) -> None:
     out = str(tmp_path / "out.png")
     error = fails(capsys, "explain", xray, xray, "--model", checkpoint, "--out", out)
-    assert "is one picture, but 2 images and 1 methods give several; name a folder" in error
+    assert "is one picture, but the images (2) and methods (1) need 2; name a folder" in error

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from quantus_vit.cli import main
-from quantus_vit.cli.train import parse_items
+from quantus_vit.cli.data_options import parse_items
 from quantus_vit.models import load_model
 from quantus_vit.models.checkpoint import load_checkpoint
 
