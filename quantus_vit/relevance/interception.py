@@ -59,7 +59,7 @@ class Interception(TorchFunctionMode):
 
     def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
-        recorder.refuse_stale(func, args, kwargs)
+        recorder.refuse_overwritten(func, args, kwargs)
         if kwargs and kwargs.get("out") is not None:
             if is_traced(recorder.detach_parameters((args, {**kwargs, "out": None}))):
                 raise recorder.unsupported(func, args, "writes a traced value into a tensor given as out=")

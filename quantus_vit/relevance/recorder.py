@@ -12,17 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import resolve_name
-from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
+from torch.utils.weak import TensorWeakRef
 
 from ..errors import UnsupportedOperationError
 from .below_start import BelowStart
 from .cut_watch import CutWatch
 from .graph_check import check_end, check_graph
-from .interfaces import NormalisationOperation
 from .location import ModuleLocator
+from .normalised import NormalisedInputs
 from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
+from .overwritten import Overwritten
 from .positions import Embedding, Positions
 from .residual import Stream
 from .routing import ROUTING
@@ -89,9 +90,9 @@ class Recorder:
         at_attention = options.start in ("attention", "each attention") and composite is not None
         self._attend_from = options.start_layer if at_attention else None
         self.weights = AttentionWeights()
-        self._normalised: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.normalised = NormalisedInputs()
         self.statistics = Statistics()
-        self._stale: WeakIdKeyDictionary = WeakIdKeyDictionary()
+        self.overwritten = Overwritten()
 
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
@@ -283,29 +284,9 @@ class Recorder:
 
     # Marks on tensors ------------------------------------------------------------------------------------------------
 
-    def mark_normalised(self, x: Tensor, operation: Operation) -> None:
-        """Note that x enters a normalisation (a sum asks: the residual stream enters both)."""
-        if self.composite is not None and x.requires_grad:
-            self._normalised[x] = operation
-
-    def is_normalised(self, x: Tensor) -> bool:
-        """Whether x, an input of a sum, entered a normalisation, which is told that it shares its input."""
-        if x not in self._normalised:
-            return False
-        operation = self._normalised[x]
-        if isinstance(operation, NormalisationOperation):
-            operation.shared = True
-        return True
-
-    def mark_stale(self, x: Tensor) -> None:
-        """Note a tensor that the model overwrites; here a new tensor took its place, so it must not be read again."""
-        self._stale[x] = True
-        if x._base is not None:
-            self._stale[x._base] = True
-
-    def refuse_stale(self, func: Callable[..., Any], *values: Any) -> None:
+    def refuse_overwritten(self, func: Callable[..., Any], *values: Any) -> None:
         """Raise where a call reads a tensor whose place another one took."""
-        if len(self._stale) and any(tensor in self._stale for tensor in tensors_in(values)):
+        if self.overwritten.among(values):
             raise self.unsupported(func, values, "reads a tensor through an alias after it was changed in place")
 
     def mark_sum(self, x: Tensor, parts: tuple[Tensor, Tensor]) -> None:

@@ -35,7 +35,7 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
     if traced(*args, *kwargs.values()):
         raise recorder.unsupported(func, (x, *args), "with a bound that depends on the input has no relevance rule")
     if inplace:  # never in place: the graph keeps its input
-        recorder.mark_stale(x)
+        recorder.overwritten.add(x)
     return recorder.apply(Activation(lambda y: func(y, *args, **kwargs)), x)
 
 

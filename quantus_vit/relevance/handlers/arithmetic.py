@@ -26,7 +26,7 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
         b = scale(recorder, torch.mul, b, alpha)
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
     a, b = recorder.embedding(a, b), recorder.embedding(b, a)
-    total = recorder.apply(Add((recorder.is_normalised(a), recorder.is_normalised(b))), a, b)
+    total = recorder.apply(Add((recorder.normalised.shares(a), recorder.normalised.shares(b))), a, b)
     if traced(a) and traced(b):
         recorder.mark_sum(total, (a, b))
     return total

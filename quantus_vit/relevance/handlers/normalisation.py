@@ -114,5 +114,6 @@ def batch_norm(
 
 def normalise(recorder: Recorder, operation: Operation, x: Tensor, owner: Any) -> Tensor:
     """Run a normalisation, and note that x entered one."""
-    recorder.mark_normalised(x, operation)
+    if recorder.composite is not None:
+        recorder.normalised.add(x, operation)
     return recorder.apply(operation, x, owner=owner)

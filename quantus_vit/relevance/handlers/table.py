@@ -61,7 +61,7 @@ def in_place(handler: Handler, name: str) -> Handler:
         made_by_us = isinstance(input.grad_fn, torch.autograd.function.BackwardCFunction)
         if is_copy or (input._is_view() and not input.is_leaf and not made_by_us):
             return input.copy_(result)
-        recorder.mark_stale(input)
+        recorder.overwritten.add(input)
         return result
 
     return handle
