@@ -124,6 +124,10 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--report-only", action="store_true", help="rebuild tables, figures and report from existing scores"
     )
+    group.add_argument(
+        "--meta-evaluation", type=int, nargs="?", const=12, default=0, metavar="N",
+        help="also judge the metrics on N phantoms (12), whose truth is known; --protocol meta takes many metrics",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -146,6 +150,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.out.strip():
         raise ValueError("--out is empty; name a folder for the results")
+    if args.meta_evaluation < 0:
+        raise ValueError(f"--meta-evaluation must be a number of phantoms, 1 or more, got {args.meta_evaluation}")
     settings = _settings(args)
     set_threads(args.threads)
     if args.model is None and args.data != PHANTOM:
@@ -164,7 +170,7 @@ def run(args: argparse.Namespace) -> int:
     with _sigterm_as_interrupt():
         outcome = compare(
             Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
-            args.retry_failed,
+            args.retry_failed, args.meta_evaluation,
         )  # fmt: skip
     print(describe(outcome, time.monotonic() - started))
     return _exit_code(outcome, args.report_only)

@@ -6,7 +6,7 @@ import math
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
 from .folder import locked, prepare
+from .meta_evaluation import MetaRow
+from .meta_run import judge_metrics
 from .planning import make_plan, try_first_image
 from .protocol import Protocol
 from .report import write_report
@@ -73,6 +75,7 @@ def compare(
     command: str = "",
     report_only: bool = False,
     retry_failed: bool = True,
+    meta_evaluation: int = 0,
 ) -> Outcome:
     """Run a protocol and write its tables, figures and report.
 
@@ -96,6 +99,8 @@ def compare(
         Rebuild tables, figures and report from the scores that are there.
     retry_failed : bool
         Try images again that failed before.
+    meta_evaluation : int
+        Judge the metrics on so many phantoms afterwards, see :mod:`.meta_evaluation`; 0 for none.
 
     Returns
     -------
@@ -119,17 +124,26 @@ def compare(
     environment = describe_environment(device, command) | {"sample": selection.describe()}
     with locked(folder):
         run = ComparisonRun(plan, prepare(folder, protocol, environment), retry_failed and not report_only)
-        interrupted = False
+        interrupted, judged = False, []
         if not report_only:
             try:
                 run.run(quiet)
+                judged = _judge(folder, protocol, meta_evaluation, device, quiet)
             except KeyboardInterrupt:
                 interrupted = True
                 _say("interrupted: tables of the images so far; the same command goes on from here")
         if run.foreign_rows():
             count, file = run.foreign_rows(), folder / "scores.csv"
             _say(f"{file}: {count} rows of no case of this run, or twice; they are left out")
-        return _summarise(folder, run, selection, labels, environment, interrupted)
+        if report_only or interrupted:
+            judged = _judge(folder, protocol, meta_evaluation, device, quiet, report_only=True)
+        return _summarise(folder, run, selection, labels, environment, interrupted, judged)
+
+
+def _judge(
+    folder: Path, protocol: Protocol, samples: int, device: str, quiet: bool, report_only: bool = False
+) -> list[MetaRow]:
+    return judge_metrics(folder, protocol, samples, device, quiet, report_only) if samples else []
 
 
 def describe_environment(device: str, command: str) -> dict[str, Any]:
@@ -160,9 +174,11 @@ def _summarise(
     labels: Sequence[str],
     environment: dict[str, Any],
     interrupted: bool,
+    judged: list[MetaRow],
 ) -> Outcome:
     scores, complete = run.scores(), run.is_complete()
     summary = summarise(run, labels)
+    summary = replace(summary, meta=judged) if judged else summary
     write_summary(folder, summary)
     predictions, count = run.predictions(), len(run.plan.cases)
     outcome = Outcome(

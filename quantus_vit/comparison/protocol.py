@@ -79,6 +79,11 @@ class Protocol:
         Which class is explained: the case's "label", or the "predicted" one.
     methods, metrics : tuple of str
         Names, with options in brackets where they differ from the defaults; see :class:`~.calls.Call`.
+    primary : str
+        The one of ``metrics`` that was declared to decide before the scores were known; "" if none was.
+    truth : str
+        The one of ``methods`` whose map is right by construction, as a phantom's lesion is: then the metrics are judged
+        by it, see :mod:`.meta_evaluation`; "" for a comparison of methods.
     lime_samples, lime_seed : int
         Size of LimeCXR's neighbourhood, and the seed it is drawn with.
     lime_replacement : float or str
@@ -121,6 +126,8 @@ class Protocol:
     target: str = "label"
     methods: tuple[str, ...] = ("TransformerLRP", "AttnLRP", "LimeCXR", "Random")
     metrics: tuple[str, ...] = ("FaithfulnessEstimate",)
+    primary: str = ""
+    truth: str = ""
     lime_samples: int = 1000
     lime_seed: int = 0
     lime_replacement: Baseline = "baseline"
@@ -149,6 +156,9 @@ class Protocol:
                 raise ValueError(f"{name} is empty; give at least one")
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} holds a name twice: {', '.join(map(str, values))}")
+        for name, among in (("primary", self.metrics), ("truth", self.methods)):
+            if getattr(self, name) and getattr(self, name) not in among:
+                raise ValueError(f"{name} must be one of {', '.join(among)}, got {getattr(self, name)!r}")
         for baseline in self.baselines:
             parse_baseline(str(baseline))
         height, width = self.image_size

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .findings import ReportContent, caveats, findings
+from .meta_evaluation import EVERY_CONTROL
 from .page import html_page, html_table, number, plain, text_of
 from .protocol import Protocol
-from .report_rankings import by_prediction_section, ranks_section, tests_section
+from .report_rankings import by_prediction_section, meta_section, ranks_section, tests_section
 
 __all__ = ["write_report"]
 
@@ -77,44 +78,46 @@ def _protocol_line(protocol: Protocol) -> str:
     text = f"Protocol {protocol.protocol}, version {protocol.protocol_version}"
     if protocol.overrides:
         text += f", with other {', '.join(protocol.overrides)}"
+    if protocol.primary:
+        text += f". Declared to decide, before the scores were known: {protocol.primary}"
     return f"{text}."
 
 
 def _table1(content: ReportContent) -> list[str]:
+    table, best = content.summary.table, _best(content)
+    masked, clustered = any(row.mask_kind for row in table), any(row.n_patients for row in table)
+    trust = {row.metric: f"{row.preferred} of {row.n}" for row in content.summary.meta if row.control == EVERY_CONTROL}
+    rows = []
+    for row in table:
+        method = row.method + (" (control)" if row.role == "control" else "")
+        interval = f"{number(row.ci_low)} to {number(row.ci_high)}"
+        cells: list[Any] = [row.metric, method, row.mean, interval, row.median, row.n, row.nan]
+        cells += [row.n_patients] if clustered else []
+        cells += [row.mask_kind] if masked else []
+        cells += [trust.get(row.metric, "not judged")] if trust else []
+        rows.append((cells, (row.metric, row.method) in best))
+    header = ["metric", "method", "mean", "95 % interval", "median", "n", "nan"]
+    header += [name for name, shown in (("patients", clustered), ("masks", masked), ("truth first", trust)) if shown]
+    return [
+        "<h2>Table 1</h2>",
+        *html_table(header, rows),
+        f'<p class="small">Percentile bootstrap interval of the mean over {"patients" if clustered else "images"}. A '
+        "control knows nothing of the model's reasons; a method must beat it to have said anything. Bold: best mean of "
+        "the metric, which need not be a difference that the tests below confirm. nan: images without a score, as of a "
+        "constant map.</p>",
+        *meta_section(content),
+    ]
+
+
+def _best(content: ReportContent) -> set[tuple[str, str]]:
+    """The method with the best mean of each metric."""
     best = set()
     for metric in {row.metric for row in content.summary.table}:
         scored = [row for row in content.summary.table if row.metric == metric and not math.isnan(row.mean)]
         if scored:
             pick = max if content.metrics[metric].higher_is_better else min
             best.add((metric, pick(scored, key=lambda row: row.mean).method))
-    masked = any(row.mask_kind for row in content.summary.table)
-    clustered = any(row.n_patients for row in content.summary.table)
-    rows = [
-        (
-            (
-                row.metric,
-                row.method + (" (control)" if row.role == "control" else ""),
-                row.mean,
-                f"{number(row.ci_low)} to {number(row.ci_high)}",
-                row.median,
-                row.n,
-                row.nan,
-                *((row.n_patients,) if clustered else ()),
-                *((row.mask_kind,) if masked else ()),
-            ),
-            (row.metric, row.method) in best,
-        )
-        for row in content.summary.table
-    ]
-    further = (*(("patients",) if clustered else ()), *(("masks",) if masked else ()))
-    return [
-        "<h2>Table 1</h2>",
-        *html_table(("metric", "method", "mean", "95 % interval", "median", "n", "nan", *further), rows),
-        f'<p class="small">Percentile bootstrap interval of the mean over {"patients" if clustered else "images"}. A '
-        "control knows nothing of the model's reasons; a method must beat it to have said anything. Bold: best mean of "
-        "the metric, which need not be a difference that the tests below confirm. nan: images without a score, as of a "
-        "constant map.</p>",
-    ]
+    return best
 
 
 def _findings(content: ReportContent) -> list[str]:

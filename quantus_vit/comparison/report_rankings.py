@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .findings import ALPHA, ReportContent
+from .meta_evaluation import MetaRow
 from .page import html_table, number, text_of
 from .rank_rows import RankRow
 from .significance import POWER
 
-__all__ = ["by_prediction_section", "ranks_section", "tests_section"]
+__all__ = ["by_prediction_section", "meta_section", "ranks_section", "tests_section"]
 
 
 def by_prediction_section(content: ReportContent) -> list[str]:
@@ -100,3 +101,30 @@ def _in_words(metric: str, rows: Sequence[RankRow]) -> str:
         f"{text} It does not differ significantly from {', '.join(alike)} (critical difference "
         f"{first.critical_difference:.2f})."
     )
+
+
+def meta_section(content: ReportContent) -> list[str]:
+    """How often each metric prefers a map that is right by construction."""
+    rows = content.summary.meta
+    if not rows:
+        return []
+    controls = list(dict.fromkeys(row.control for row in rows))
+    found = {(row.metric, row.control): row for row in rows}
+    cells = [
+        ((metric, *(_share(found[metric, control]) for control in controls)), False)
+        for metric in dict.fromkeys(row.metric for row in rows)
+    ]
+    return [
+        "<h2>Does a metric measure anything?</h2>",
+        "<p>On phantoms the lesion decides by construction. For each metric the table has in how many of the phantoms "
+        "that the model predicts right it gives the lesion's outline a better score than a map that knows nothing of "
+        "the decision, with the share's 95 % Wilson interval. A metric that fails here cannot say which method is the "
+        "more faithful. Metrics of localisation know the outline: that they find it shows their direction alone.</p>",
+        *html_table(("metric", *controls), cells),
+    ]
+
+
+def _share(row: MetaRow) -> str:
+    if not row.n:
+        return "no score"
+    return f"{row.preferred} of {row.n} ({row.ci_low:.2f} to {row.ci_high:.2f})"

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..data import Sample
 from .cases import Case
+from .expected import expectation, probed
 from .explaining import ExplainedImage, MethodCall
 from .failures import is_of_the_machine, stops_the_run
 from .folder import Logs
@@ -109,12 +110,12 @@ class ComparisonRun:
         return len(self.logs.scores.rows) - len(self.scores())
 
     def run(self, quiet: bool = False) -> None:
-        """Compute what is missing.
+        """Compute what is missing; after the first case say how long the others will take.
 
         Parameters
         ----------
         quiet : bool
-            No progress bar.
+            No progress bar, and no word on the time.
 
         Raises
         ------
@@ -130,8 +131,14 @@ class ComparisonRun:
         total = len(self.plan.cases) * len(self.plan.methods)
         hidden = quiet or sys.stderr is None
         with tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="compare", smoothing=0.05) as bar:
+            left = [case for case in self.plan.cases if self._wanted(case)]
             for case in self.plan.cases:
-                self._run_case(case, bar)
+                if hidden or len(left) < 2 or case != left[0]:
+                    self._run_case(case, bar)
+                    continue
+                with probed(self.plan.classifier.module) as probe:
+                    self._run_case(case, bar)
+                bar.write(expectation(probe, len(self.plan.methods), len(left) - 1), file=sys.stderr)
 
     def is_complete(self) -> bool:
         """Whether every case has the scores that need no mask."""
@@ -159,9 +166,11 @@ class ComparisonRun:
     def _missing(self, case: Case, call: MethodCall, scorer: Scorer) -> bool:
         return (*case.key, call.label, scorer.name) not in self._done
 
+    def _wanted(self, case: Case) -> bool:
+        return any(self._missing(case, call, s) for call in self.plan.methods for s in self.plan.scorers)
+
     def _run_case(self, case: Case, bar: tqdm[Any]) -> None:
-        wanted = [call for call in self.plan.methods if any(self._missing(case, call, s) for s in self.plan.scorers)]
-        image = self._read(case) if wanted else None
+        image = self._read(case) if self._wanted(case) else None
         maps: dict[str, Array] = {}
         for call in self.plan.methods:
             scorers = [s for s in self.plan.scorers if self._missing(case, call, s) and image and image.scored.suits(s)]

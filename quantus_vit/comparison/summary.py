@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .meta_evaluation import MetaRow, meta_rows
 from .plan import Plan
 from .planning import mask_kinds
 from .rank_rows import RankRow, rank_rows
@@ -26,6 +27,7 @@ class Summary:
     by_class: list[ClassRow] = field(default_factory=list)
     by_prediction: list[ClassRow] = field(default_factory=list)
     spread: list[SpreadRow] = field(default_factory=list)
+    meta: list[MetaRow] = field(default_factory=list)
 
 
 def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
@@ -50,7 +52,16 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         by_class=by_class(scores, labels),
         by_prediction=by_prediction(scores, correct),
         spread=tie_spread(run.tie_breaks()),
+        meta=_judge_metrics(run, higher, correct) if plan.protocol.truth else [],
     )
+
+
+def _judge_metrics(
+    run: ComparisonRun, higher: Mapping[str, bool], correct: Mapping[tuple[str, str], bool]
+) -> list[MetaRow]:
+    truth = run.plan.protocol.truth
+    controls = [call.label for call in run.plan.methods if call.spec.role == "control" and call.label != truth]
+    return meta_rows(run.scores(), truth, controls, higher, correct)
 
 
 def patients_of(plan: Plan) -> dict[str, str]:
@@ -67,3 +78,5 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_table(folder / "by_class.csv", ClassRow, summary.by_class)
     write_table(folder / "by_prediction.csv", ClassRow, summary.by_prediction)
     write_table(folder / "tie_spread.csv", SpreadRow, summary.spread)
+    if summary.meta:
+        write_table(folder / "meta_evaluation.csv", MetaRow, summary.meta)

@@ -6,25 +6,28 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from quantus_vit.comparison import compare, runner
+from quantus_vit.comparison import compare, meta_run, runner
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import locked
 from quantus_vit.comparison.pipeline import Outcome
 from quantus_vit.comparison.scores import Score
 
-from .toys import CLASSES, Images, LinearModel, classifier_of, logs_of, protocol, read_rows, unreadable
+from .toys import CLASSES, SIZE, Images, LinearModel, classifier_of, logs_of, protocol, read_rows, unreadable
 
 LABELS = [0, 0, 1, 1, 2, 2]
 pytestmark = pytest.mark.usefixtures("contribution_method")
 
 
 def compared(folder: Path, model: LinearModel, dataset: Images | None = None, **changes) -> Outcome:
-    options = {name: changes.pop(name) for name in ("report_only", "retry_failed") if name in changes}
+    options = {
+        name: changes.pop(name) for name in ("report_only", "retry_failed", "meta_evaluation") if name in changes
+    }
     names, task = changes.pop("model_classes", CLASSES), changes.pop("task", "multiclass")
     dataset = dataset or Images(LABELS)
     settings = replace(protocol(**changes), data_digest=data_digest(dataset))
@@ -83,6 +86,57 @@ def test_patients_of_the_data_reach_the_tables(tmp_path, model: LinearModel) -> 
     page = (tmp_path / "report.html").read_text()
     assert "interval of the mean over patients" in page
     assert "Intervals draw whole patients" in page
+
+
+def test_metrics_are_judged_where_a_method_is_the_truth(tmp_path, model: LinearModel) -> None:
+    methods = ("Contribution", "Random", "CentrePrior")
+    outcome = compared(tmp_path, model, methods=methods, truth="Contribution", target="predicted")
+    right = sum(row.correct for row in logs_of(tmp_path).predictions.rows)
+    rows = read_rows(tmp_path / "meta_evaluation.csv")
+    # The linear model's exact contributions come first in every image that counts.
+    assert [row[1:4] for row in rows[1:]] == [
+        [control, str(right), str(right)] for control in ("Random", "CentrePrior", "every control")
+    ]
+    assert 0 < right < outcome.cases
+    page = (tmp_path / "report.html").read_text()
+    assert "Does a metric measure anything?" in page
+    assert f"<td>{right} of {right}</td>" in page
+
+
+def test_the_metrics_of_a_comparison_are_judged_on_phantoms(tmp_path, monkeypatch, model: LinearModel) -> None:
+    sizes = []
+    monkeypatch.setattr(meta_run, "load_model", lambda spec, device: classifier_of(model))
+    monkeypatch.setattr(meta_run, "PROTOCOLS", {"meta": SimpleNamespace(settings=META)})
+    monkeypatch.setattr(meta_run, "open_data", lambda *_, image_size, **__: sizes.append(image_size) or Images(LABELS))
+    compared(tmp_path, model, meta_evaluation=4)
+    rows = read_rows(tmp_path / "meta_evaluation.csv")
+    assert rows[1][:2] == ["FaithfulnessEstimate", "Random"]
+    assert sizes == [8]
+    settings = json.loads((tmp_path / "meta_evaluation" / "config.json").read_text())["protocol"]
+    assert (settings["samples"], settings["truth"], settings["tie_breaks"]) == (4, "MaskPrior[mask=infection]", 2)
+    page = (tmp_path / "report.html").read_text()
+    assert "Does a metric measure anything?" in page
+    (tmp_path / "report.html").unlink()
+    compared(tmp_path, model, meta_evaluation=4, report_only=True)
+    assert "Does a metric measure anything?" in (tmp_path / "report.html").read_text()
+
+
+META = {
+    "truth": "MaskPrior[mask=infection]",
+    "methods": ("MaskPrior[mask=infection]", "Random"),
+    "findings": ("COVID-19", "Non-COVID"),
+}
+
+
+def test_the_first_case_says_how_long_the_others_take(tmp_path, model: LinearModel, capfd) -> None:
+    dataset = Images(LABELS)
+    settings = replace(protocol(), data_digest=data_digest(dataset))
+    compare(tmp_path, settings, classifier_of(model), dataset)
+    said = capfd.readouterr().err
+    assert "to come are 5 cases, 10 maps, some " in said
+    # One prediction; then FaithfulnessEstimate's 1 + 24 predictions of each map: no method predicts here.
+    images = int(re.search(r"2 maps, (\d+) images through the model", said)[1])
+    assert images == 1 + 2 * (1 + 3 * SIZE * SIZE // 8)
 
 
 def test_a_row_for_each_baseline_when_there_are_several(tmp_path, model: LinearModel) -> None:

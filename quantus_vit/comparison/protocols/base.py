@@ -76,6 +76,10 @@ class ProtocolSpec:
             for name, value in chosen.items()
             if name not in self.required and value != self.settings.get(name, defaults.get(name))
         ]
+        for name, among in (("primary", "metrics"), ("truth", "methods")):
+            # What was declared for other metrics or methods says nothing of these.
+            if among in chosen and name not in chosen and self.settings.get(name) not in chosen[among]:
+                chosen[name] = ""
         named = {"protocol": self.name, "protocol_version": self.version, "overrides": tuple(changed)}
         return {**self.settings, **chosen, **named}
 
