@@ -57,7 +57,7 @@ def judge_metrics(
     settings = PROTOCOLS["meta"].settings
     judged = replace(
         protocol,
-        data="phantom", data_digest=data_digest(dataset), split=dataset.split, subset="",
+        data="phantom", data_digest=data_digest(dataset), split=dataset.split, data_options=(),
         model=classifier.source, model_digest=model_digest(classifier), image_size=size, classes=(), target="label",
         features_in_step=default_features_in_step(size), samples=samples,
         findings=settings["findings"], methods=settings["methods"], truth=settings["truth"],
