@@ -218,7 +218,7 @@ class Trace:
         """
         self._check(gradients)
         self._released = True
-        if not self._output.requires_grad:
+        if not self._reaches_start:
             return [[None for _ in self._leaves] for _ in seeds]
         upper, self._output = self._output, self._output.detach()
         flows = [Flow(number, seed.to(upper), gradients, on_attention) for number, seed in enumerate(seeds)]
@@ -241,6 +241,11 @@ class Trace:
             if ends is self._leaves and flow.relevance_pass.on_attention is not None:
                 flow.gradient = flow.relevance = []
 
+    @property
+    def _reaches_start(self) -> bool:
+        """Whether the logits depend on a start at all; there is none where its place was guessed wrong."""
+        return bool(self._leaves) and self._output.requires_grad
+
     def _cuts(self, upper: Tensor) -> list[Tensor]:
         """Where a walk is cut, from the bottom up."""
         places = cuts(upper, [x for x in (reference() for reference in self._sums) if x is not None])
@@ -249,7 +254,7 @@ class Trace:
     def _backward(self, seed: Tensor, keep: bool, current: PassState) -> list[Tensor | None]:
         self._check(gradients=not current.relevance)
         self._released = not keep
-        if not self._output.requires_grad:
+        if not self._reaches_start:
             return [None for _ in self._leaves]
         with backward_modes(self._output.device.type):
             return self._pass(current, self._output, self._leaves, [seed.to(self._output)], keep)

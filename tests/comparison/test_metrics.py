@@ -108,3 +108,14 @@ def test_a_metric_of_another_package_comes_by_its_entry_point(monkeypatch) -> No
 def test_a_category_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the category of M must be one of .*, got 'beauty'"):
         MetricSpec("M", "", "beauty", True, Brightest)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"), [((224, 224), 16), ((518, 518), 14), ((384, 256), 16), ((8, 8), 2), ((7, 5), 1)]
+)
+def test_patches_of_removal_curves_fill_the_image(size: tuple[int, int], patch: int) -> None:
+    settings = protocol(metrics=("RemovalCurve",), image_size=size, features_in_step=1)
+    (scorer,) = build_scorers(settings)
+    assert scorer.build().patch_size == patch
+    (scorer,) = build_scorers(protocol(metrics=("RemovalCurve[removal=tokens]",)))
+    assert scorer.build().patch_size is None

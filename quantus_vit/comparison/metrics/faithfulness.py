@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,8 +26,19 @@ def _in_subsets(protocol: Protocol) -> dict[str, Any]:
 
 def _patches(protocol: Protocol) -> dict[str, Any]:
     """Ties are broken over patches by the metric itself; a map is taken as it is, for only its order counts."""
-    probability = "probability" if protocol.softmax else "logit"
-    return {"output": probability, "tie_breaks": protocol.tie_breaks, "seed": protocol.tie_seed, "abs": protocol.abs}
+    return {
+        "patch_size": _patch_size(protocol.image_size),
+        "output": "probability" if protocol.softmax else "logit",
+        "tie_breaks": protocol.tie_breaks,
+        "seed": protocol.tie_seed,
+        "abs": protocol.abs,
+    }
+
+
+def _patch_size(image_size: tuple[int, int]) -> int:
+    """The largest side up to 16 pixels whose patches fill the image, four or more to a side; 16 at 224 pixels."""
+    common = math.gcd(*image_size)
+    return max(side for side in range(1, 17) if common % side == 0 and (4 * side <= min(image_size) or side == 1))
 
 
 def _groups(protocol: Protocol) -> dict[str, Any]:
@@ -36,6 +48,8 @@ def _groups(protocol: Protocol) -> dict[str, Any]:
 def _removal_curve(**settings: Any) -> Any:
     from ...metrics import RemovalCurve
 
+    if settings.get("removal") == "tokens":  # then the patches are the model's own
+        del settings["patch_size"]
     return RemovalCurve(**settings)
 
 
