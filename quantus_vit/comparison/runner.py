@@ -26,6 +26,7 @@ from .metrics import Scorer
 from .plan import Plan
 from .prediction import predict
 from .protocol import image_seed
+from .rows import forget_failures, scores_of
 from .scores import Failure, Note, Prediction, Score, TieBreak
 from .scoring import ScoredImage, score_maps
 
@@ -62,39 +63,13 @@ class ComparisonRun:
     def __init__(self, plan: Plan, logs: Logs, retry_failed: bool = True) -> None:
         self.plan = plan
         self.logs = logs
-        self._forget_failures(retry_failed)
+        forget_failures(logs, retry_failed)
         self._done = {row.key for row in self.scores()}
         self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}
 
-    def _forget_failures(self, retry_failed: bool) -> None:
-        kept = [] if retry_failed else [row for row in self.logs.failures.rows if row.cause == "image"]
-        if retry_failed:
-            failed = [
-                score
-                for score in self.logs.scores.rows
-                if math.isnan(score.score) and any(row.explains(score) for row in self.logs.failures.rows)
-            ]
-            if failed:
-                gone = {row.key for row in failed}
-                self.logs.scores.replace(row for row in self.logs.scores.rows if row.key not in gone)
-        if len(kept) < len(self.logs.failures.rows):
-            self.logs.failures.replace(kept)
-
     def scores(self) -> list[Score]:
-        """The scores of this run's cases, methods and metrics, each once, in the protocol's order.
-
-        Rows that belong to no case of the run, or come a second time, are left out.
-        """
-        methods = {call.label: number for number, call in enumerate(self.plan.methods)}
-        metrics = {scorer.name: number for number, scorer in enumerate(self.plan.scorers)}
-        cases = {case.key: number for number, case in enumerate(self.plan.cases)}
-        rows: dict[tuple[str, str, str, str], Score] = {}
-        for row in self.logs.scores.rows:
-            if (row.path, row.label) in cases and row.method in methods and row.metric in metrics:
-                rows.setdefault(row.key, row)
-        return sorted(
-            rows.values(), key=lambda row: (metrics[row.metric], methods[row.method], cases[row.path, row.label])
-        )
+        """The scores of this run's cases, methods and metrics, each once, in the protocol's order."""
+        return scores_of(self.plan, self.logs)
 
     def tie_breaks(self) -> list[TieBreak]:
         """The orders of ties behind :meth:`scores`."""
