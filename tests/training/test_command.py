@@ -6,6 +6,7 @@ import builtins
 import importlib.util
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ def test_an_earlier_model_is_kept(xrays: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 @needs_lightning
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_says_how_to_go_on(
     xrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +134,14 @@ def test_interrupt_says_how_to_go_on(
     stop_at = -1
     assert main([*base, "--resume"]) == 0
     assert len((tmp_path / "out" / "history.csv").read_text().splitlines()) == 4
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is heard: a shell's background jobs inherit a handler that ignores it."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
