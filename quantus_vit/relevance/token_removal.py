@@ -100,7 +100,7 @@ class TokenRemoval:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives for these arguments without the removed tokens."""
         with self:
-            return self.model(*args, **kwargs)
+            return self._root(*args, **kwargs)  # a compiled model's code is traced as it was written
 
     def __enter__(self) -> TokenRemoval:
         if self._open is not None:
