@@ -72,7 +72,7 @@ def test_engine_writes_table_and_record(recorded):
     for row in stored["rows"]:
         assert row["cpu"] == row["cpu_ratios"][0] > 1  # a method runs at least the forward
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {row['method']} |")]
-        assert f"| {row['cpu']:.2f} |" in line
+        assert float(line.split(" | ")[1]) == pytest.approx(row["cpu"], rel=0.01)  # three digits, on a slow machine too
         assert "≤" in line
     assert [row["method"] for row in stored["rows"]] == ["TransformerLRP", "GenericAttention"]
 

@@ -50,6 +50,10 @@ def make(family: Family, oblong: bool = False) -> nn.Module:
             if "Unknown model" in str(error) and timm_is_older_than(1, 0, 20):
                 pytest.skip(f"timm {importlib.metadata.version('timm')} does not have it: {error}")
             raise
+        except ValueError as error:
+            if "does not support an attention implementation" in str(error):
+                pytest.skip(f"transformers {importlib.metadata.version('transformers')}: {error}")
+            raise
 
 
 def timm_is_older_than(*release: int) -> bool:

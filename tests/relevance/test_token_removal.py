@@ -58,7 +58,9 @@ def timm_beit(model: Any, x: Tensor, mask: Tensor) -> Tensor:
 
 def timm_eva_rotary(model: Any, x: Tensor, mask: Tensor) -> Tensor:
     tokens, rotary = model._pos_embed(model.patch_embed(x))
-    tokens = model.norm_pre(tokens)[:, kept_tokens(mask, model.num_prefix_tokens)]
+    if hasattr(model, "norm_pre"):  # not in older timm
+        tokens = model.norm_pre(tokens)
+    tokens = tokens[:, kept_tokens(mask, model.num_prefix_tokens)]
     for block in model.blocks:
         tokens = block(tokens, rope=rotary[~mask])
     return model.forward_head(model.norm(tokens))

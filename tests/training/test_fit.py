@@ -211,7 +211,7 @@ def test_findings_are_trained_by_binary_cross_entropy(tmp_path: Path, config: Mo
     config = dataclasses.replace(config, class_names=names, task=task)
     data = {name: LabelledImages(Findings(name, names, task), SQUARE) for name in ("Train", "Val", "Test")}
     torch.manual_seed(0)
-    settings = TrainingSettings(epochs=10, batch_size=8, lr=3e-3, monitor="auroc", class_weights="balanced", patience=0)
+    settings = TrainingSettings(epochs=20, batch_size=8, lr=1e-2, monitor="auroc", class_weights="balanced", patience=0)
     results = fit(build_model(config), config, data, settings, tmp_path, device="cpu")
     assert results["Test"].mean_auroc > 0.9
     loaded = load_model(tmp_path / "model.safetensors")
