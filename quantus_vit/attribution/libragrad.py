@@ -159,6 +159,11 @@ class LibraGrad(PropagationMethod):
             options = replace(options, keep_weights=True, reduce_weights=lambda weights: weights.mean((1, 2)))
         traced = trace(self.model, inputs, options)
         check_blocks(traced.blocks, self.start_block)
+        if not traced.attentions:
+            raise ValueError(
+                "no attention layer was seen: its weights change their shape or are masked after the softmax, before "
+                "they are multiplied with the values; use AttnLRP"
+            )
         if traced.grid is not None and not traced.grid.in_order:
             raise ValueError(
                 "the model does not hold its patch tokens row by row, so the tokens of its blocks cannot be placed in "

@@ -136,7 +136,10 @@ class TokenRemovalMethod(AttributionMethod):
         removal = TokenRemoval(self.model)
         for i in range(len(inputs)):
             along = along_batch(forward_args, slice(i, i + 1), len(inputs))
-            yield i, TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
+            game = TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
+            if not bool(game.logits.isfinite().all()):
+                raise ValueError("the model's logits are not all finite; there is nothing to explain")
+            yield i, game
 
     def _map(self, game: TokenGame, classes: Tensor) -> Tensor:
         """Attribution of each of the classes (K,) to the patches, (K, h, w)."""

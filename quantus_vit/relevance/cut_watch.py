@@ -9,7 +9,7 @@ cut.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
 
 from ..errors import RelevanceCutWarning
 from .tensors import tensors_in
@@ -81,8 +81,10 @@ class CutWatch:
         Whether there is anything to follow.
     """
 
-    def __init__(self, model: nn.Module, current_module: Callable[[], str]) -> None:
+    def __init__(self, model: nn.Module, current_module: Callable[[], str], starts: Sequence[Tensor]) -> None:
         self.awake = False
+        self._starts = starts
+        self._detached: list[TensorWeakRef] = []  # traced values of which there are detached names
         self._model = model
         self._current_module = current_module
         self._cuts: Any = WeakIdKeyDictionary()  # tensor -> Cut
@@ -95,6 +97,7 @@ class CutWatch:
     def follows(self, value: Tensor) -> Cut | None:
         """The cut that a model makes, or made, by detaching this value; None where nothing was traced."""
         if value.requires_grad:
+            self._detached.append(TensorWeakRef(value))
             return self.note("a value was detached")
         cut: Cut | None = self._cuts.get(value)
         return cut
@@ -114,8 +117,11 @@ class CutWatch:
             if value.requires_grad:
                 self._returned[self._taken] = None
 
-    def follow(self, func: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
-        """Look at one call: a cut value stays cut, and is noted where it comes back into traced computation."""
+    def follow(self, func: Callable[..., Any], args: Any, kwargs: Any, result: Any, has_rule: bool) -> None:
+        """Look at one call: a cut value stays cut, and is noted where it comes back into traced computation.
+
+        A call that has a rule hands down what the rule wants, if that is nothing.
+        """
         given = list(tensors_in((args, kwargs)))
         cut: Cut | None = next((self._cuts[x] for x in given if not x.requires_grad and x in self._cuts), None)
         name = getattr(func, "__name__", "")
@@ -124,8 +130,11 @@ class CutWatch:
                 cut = self._taken
             for tensor in (*given, *tensors_in(result)):
                 self._known[tensor] = True
-        if cut is None and not torch.is_grad_enabled() and any(x.requires_grad for x in given):
-            cut = self.note("a value was used under no_grad")
+        if cut is None and any(map(self._is_traced, given)):
+            if not torch.is_grad_enabled():
+                cut = self.note("a value was used under no_grad")
+            elif not has_rule and _leaves_the_graph(name, result):
+                cut = self.note(f"{name} made a copy of a value")
         if cut is None:
             return
         made = given[:1] if name == "__setitem__" else list(tensors_in(result))
@@ -169,6 +178,17 @@ class CutWatch:
         self._first = self._first or cut
         return cut
 
+    def is_alias(self, tensor: Any) -> bool:
+        """Whether this is a detached name of a traced value that the model still holds."""
+        if not isinstance(tensor, Tensor) or tensor.requires_grad:
+            return False
+        place = tensor.untyped_storage().data_ptr()
+        sources = [reference() for reference in self._detached]
+        return any(x is not None and x.untyped_storage().data_ptr() == place for x in sources)
+
+    def _is_traced(self, x: Tensor) -> bool:
+        return x.requires_grad and (not x.is_leaf or any(x is start for start in self._starts))
+
     def _holds_taken(self, name: str, args: tuple[Any, ...], given: list[Tensor]) -> bool:
         """Whether a call may take in numbers or arrays that were taken from a value."""
         if name in _FROM_DATA:
@@ -176,3 +196,10 @@ class CutWatch:
         if name in _SUMS and any(type(x) in (float, int) and x in self._numbers for x in args):
             return True
         return any(x.is_floating_point() and not x.requires_grad and x not in self._known for x in given)
+
+
+def _leaves_the_graph(name: str, result: Any) -> bool:
+    """Whether a call on traced values made new values of them that are not traced; ``zeros_like`` reads no values."""
+    if not isinstance(result, Tensor) or result.requires_grad or not result.is_floating_point():
+        return False
+    return not (name.endswith("_like") or name == "__get__" or (name.startswith("new_") and name != "new_tensor"))

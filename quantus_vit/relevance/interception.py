@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import functional
@@ -53,12 +54,16 @@ class Interception(TorchFunctionMode):
         if recorder.below_start.active and getattr(func, "__name__", "") not in ("__get__", "__set__"):
             return recorder.below_start.run(self._run, func, args, kwargs or {})
         result = self._run(func, args, kwargs)
-        if recorder.cuts.awake or not torch.is_grad_enabled():
-            recorder.cuts.follow(func, args, kwargs, result)
+        has_rule = func in HANDLERS
+        untraced = not has_rule and isinstance(result, Tensor) and not result.requires_grad
+        if untraced or recorder.cuts.awake or not torch.is_grad_enabled():
+            recorder.cuts.follow(func, args, kwargs, result, has_rule)
         return result
 
     def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
+        if recorder.cuts.awake and args and _writes(func) and recorder.cuts.is_alias(args[0]):
+            raise recorder.unsupported(func, args, "changes a traced value through its detached name")
         recorder.refuse_overwritten(func, args, kwargs)
         if kwargs and kwargs.get("out") is not None:
             if is_traced(recorder.detach_parameters((args, {**kwargs, "out": None}))):
@@ -73,3 +78,17 @@ class Interception(TorchFunctionMode):
         if recorder.positions is not None and recorder.positions.active:
             recorder.positions.follow(func, args, kwargs, result)
         return result
+
+
+def _writes(func: Callable[..., Any]) -> bool:
+    """Whether a function changes its first argument: ``add_``, ``__iadd__``, ``__setitem__``."""
+    name = getattr(func, "__name__", "")
+    if name.startswith("__"):
+        return name == "__setitem__" or name in _AUGMENTED
+    return name.endswith("_") and name not in ("detach_", "requires_grad_")
+
+
+_AUGMENTED = frozenset(
+    f"__i{name}__"
+    for name in ["add", "sub", "mul", "div", "truediv", "floordiv", "pow", "matmul", "mod", "and", "or", "xor"]
+)

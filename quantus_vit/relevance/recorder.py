@@ -80,7 +80,7 @@ class Recorder:
         # Kinds that are recorded even where the true gradient serves, lest their nodes look like unseen ones.
         self._always_recorded = {"projection"} if composite is None else {"projection"} | composite.kinds_by_name
         self._locates = options.locate or (composite is not None and bool(composite.exceptions))
-        self.cuts = CutWatch(model, self.locator.current)
+        self.cuts = CutWatch(model, self.locator.current, self.leaves)
         self.softmax_nodes: set[Any] = set()  # of torch's own that were seen to run
         self.below_start = BelowStart(composite is not None and not options.from_input)
         self._probabilities: Tensor | None = None  # the last softmax over classes

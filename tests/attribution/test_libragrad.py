@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import LibraGrad
@@ -316,3 +317,19 @@ def test_a_block_that_does_not_exist() -> None:
     family = BY_NAME["vit"]
     with pytest.raises(ValueError, match="2 attention blocks, 0 to 1; start_block 2 does not exist"):
         LibraGrad(make(family), start_block=2).attribute(images(family), 1)
+
+
+def test_attention_that_was_not_seen_is_refused() -> None:
+    def masked(self: Any, x: Tensor, **unused: Any) -> Tensor:
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(x).reshape(n, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.mT * self.scale).softmax(-1).flatten(0, 1)
+        values = (weights @ v.flatten(0, 1)).unflatten(0, (n, -1))
+        return self.proj(values.transpose(1, 2).reshape(n, tokens, width))
+
+    options: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2, "num_classes": 4}
+    model = VisionTransformer(depth=2, **options).eval()
+    for block in model.blocks:
+        block.attn.forward = masked.__get__(block.attn)
+    with pytest.raises(ValueError, match="no attention layer was seen"):
+        LibraGrad(model).attribute(torch.randn(1, 3, 32, 32), 1)

@@ -214,3 +214,9 @@ def test_by_name_in_quantus(name: str) -> None:
     found = quantus.explain(model, x.numpy(), np.array([1, 2]), method=name, **options)
     method = TokenShapley(model, num_samples=1) if name == "TokenShapley" else TokenOcclusion(model)
     np.testing.assert_allclose(found, method.attribute(x, [1, 2]).numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [TokenOcclusion, TokenShapley])
+def test_logits_that_are_not_finite_are_refused(method: Any) -> None:
+    with pytest.raises(ValueError, match="not all finite"):
+        method(Game(2, 2)).attribute(torch.full((1, 1, 8, 8), torch.nan), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,16 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
+from quantus_vit import (
+    AttentionRollout,
+    AttnLRP,
+    GenericAttention,
+    LeGrad,
+    LibraGrad,
+    TokenTM,
+    TransformerLRP,
+    UnsupportedOperationError,
+)
 from quantus_vit.errors import RelevanceCutWarning
 from quantus_vit.relevance import allow_cuts
 
@@ -327,3 +337,67 @@ def test_what_takes_no_relevance_away_is_not_told(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AttnLRP(with_around("blocks.1.mlp", HARMLESS[name])).attribute(images(), 1)
+
+
+# Values that leave the graph, or change behind its back ---------------------------------------------------------------
+
+
+def through_a_detached_name(inner: nn.Module, x: Tensor) -> Tensor:
+    h = inner(x)
+    h.detach().mul_(2)
+    return h / 2
+
+
+def by_assignment_to_a_detached_name(inner: nn.Module, x: Tensor) -> Tensor:
+    h = inner(x)
+    h.detach()[:] = 2 * h.detach()
+    return h / 2
+
+
+def by_data(inner: nn.Module, x: Tensor) -> Tensor:
+    h = inner(x)
+    h.data = 2 * h.detach()
+    return h / 2
+
+
+@pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, GenericAttention])
+@pytest.mark.parametrize("run", [through_a_detached_name, by_assignment_to_a_detached_name, by_data])
+def test_changes_behind_the_graphs_back_are_refused(run: Any, method: Any) -> None:
+    with pytest.raises(UnsupportedOperationError, match=r"detached name|behind autograd's back"):
+        method(with_around("blocks.1.mlp", run)).attribute(images(), 1)
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct")
+@pytest.mark.parametrize(
+    "copied",
+    [torch.tensor, lambda h: h.new_tensor(h), lambda h: torch.from_dlpack(h.detach()), lambda h: h.detach().clone()],
+)
+def test_copies_out_of_the_graph_are_told(copied: Callable[[Tensor], Tensor]) -> None:
+    model = with_around("blocks.1.mlp", lambda inner, x: copied(inner(x)))
+    with pytest.warns(RelevanceCutWarning, match=r"blocks\.1"):
+        AttnLRP(model).attribute(images(), 1)
+
+
+@pytest.mark.parametrize("method", [*METHODS, LibraGrad, LeGrad, TokenTM])
+def test_plain_models_are_not_warned_of(method: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        method(vit()).attribute(images(), 1)
+
+
+def test_deep_copies_are_followed() -> None:
+    wanted = AttnLRP(vit()).attribute(images(), 1)
+    for place in ("patch_embed", "blocks.1.mlp"):  # of the start itself, and of a value in between
+        model = with_around(place, lambda inner, x: inner(copy.deepcopy(x)))
+        torch.testing.assert_close(AttnLRP(model).attribute(images(), 1), wanted)
+
+
+def test_parameters_under_no_grad_are_no_cut() -> None:
+    def shifted(inner: nn.Module, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            shift = F.interpolate(inner.fc1.weight[None], 24)[0, :24].mean(0)
+        return inner(x) + shift
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        AttnLRP(with_around("blocks.1.mlp", shifted)).attribute(images(), 1)

@@ -22,6 +22,31 @@ def data(recorder: Recorder, func: Any, self: Tensor) -> Any:
     return func(self)
 
 
+@handles((Tensor.data, "__set__"))
+def set_data(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Other data in the same tensor: the graph would go on with the old."""
+    if traced(*recorder.detach_parameters((self, *args))):
+        raise recorder.unsupported(func, (self, *args), "puts other data into a tensor behind autograd's back")
+    return func(self, *args, **kwargs)
+
+
+@handles((Tensor, "__deepcopy__"))
+def deep_copy(recorder: Recorder, func: Any, self: Tensor, memo: dict[int, Any]) -> Any:
+    """A traced value is cloned; torch's own copy is cut from the graph."""
+    if not traced(recorder.detach_parameters(self)):
+        return func(self, memo)
+    memo[id(self)] = recorder.run(torch.clone, self)
+    return memo[id(self)]
+
+
+@handles((Tensor, "__reduce_ex__"))
+def pickled(recorder: Recorder, func: Any, self: Tensor, protocol: Any) -> Any:
+    """What ``copy.copy`` and pickling ask for; what is made of it is cut from the graph."""
+    if traced(recorder.detach_parameters(self)):
+        raise recorder.unsupported(func, (self,), "copies or stores a traced value; .clone() can be followed")
+    return func(self, protocol)
+
+
 @handles((Tensor, "detach detach_"), (torch, "detach detach_"))
 def detach(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """What is computed from the result counts as a constant; the watch tells where that matters."""
@@ -41,7 +66,7 @@ def number(recorder: Recorder, func: Any, self: Tensor) -> Any:
     return result
 
 
-@handles((Tensor, "numpy __array__"))
+@handles((Tensor, "numpy __array__ __dlpack__"))
 def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any) -> Any:
     """An array, where relevance cannot follow."""
     x = recorder.detach_parameters(self)
