@@ -79,11 +79,19 @@ def load_huggingface(name: str) -> Classifier:
 
     place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     try:
-        model = AutoModelForImageClassification.from_pretrained(place, trust_remote_code=False)
+        model, report = AutoModelForImageClassification.from_pretrained(
+            place, trust_remote_code=False, output_loading_info=True
+        )
         processor = AutoImageProcessor.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # transformers has no class of its own for what is wrong with a model
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"transformers cannot load {name!r}: {reason}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"{name!r} has no weights for {', '.join(missing[:3])}, which transformers would draw at random; give a "
+            "fine-tuned image classifier"
+        )
     outputs = int(model.config.num_labels)
     names = unique_names([str(model.config.id2label.get(index, index)) for index in range(outputs)])
     channels = int(getattr(model.config, "num_channels", 3))

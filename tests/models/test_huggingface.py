@@ -46,6 +46,12 @@ def test_folder(tmp_path: Path) -> None:
         assert torch.equal(loaded.module(images), reference(pixel_values=images).logits)
 
 
+def test_a_backbone_without_a_classifier_is_refused(tmp_path: Path) -> None:
+    transformers.ViTForImageClassification.from_pretrained(saved(tmp_path)).vit.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has no weights for classifier\.bias, classifier\.weight.* fine-tuned"):
+        quantus_vit.load_model(f"hf:{tmp_path}")
+
+
 def test_relevance_reaches_its_pixels(tmp_path: Path) -> None:
     loaded = quantus_vit.load_model(f"hf:{saved(tmp_path)}")
     maps = quantus_vit.TransformerLRP(loaded.module).attribute(torch.randn(2, 3, 32, 32), target=1)
