@@ -15,7 +15,7 @@ from .position_maps import over_patches, position_relevance
 class AttnLRP(PropagationMethod):
     """Signed relevance of every input value for the target's logit.
 
-    ``attribute`` gives (N, C, H, W), signed, in units of the logit.
+    ``attribute`` gives (N, C, H, W), of volumes (N, C, D, H, W), signed, in units of the logit.
 
     Serves any model whose operations have rules, windowed and pyramid transformers included. The defaults are the
     recipe that the authors' library (LXT) recommends for Vision Transformers: gamma rules and CP-LRP inside attention.
@@ -78,6 +78,6 @@ class AttnLRP(PropagationMethod):
             relevance = relevance * inputs.detach() if multipliers else relevance
             if self.positions:
                 of_patches = position_relevance(traced, others, multipliers)
-                relevance = relevance + over_patches(of_patches, inputs.shape[-2:]) / inputs.shape[1]
+                relevance = relevance + over_patches(of_patches, inputs.shape[2:]) / inputs.shape[1]
             maps.append(relevance)
         return maps

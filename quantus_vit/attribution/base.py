@@ -115,7 +115,7 @@ class AttributionMethod(Attribution):
         Parameters
         ----------
         inputs : Tensor
-            (N, C, H, W), normalised as the model wants it.
+            (N, C, H, W) images or (N, C, D, H, W) volumes, normalised as the model wants them.
         target : int, sequence of int, Tensor or None
             Class index for all images, or one per image; None is the predicted class.
         additional_forward_args : Any
@@ -128,7 +128,7 @@ class AttributionMethod(Attribution):
         Returns
         -------
         Tensor
-            (N, ...), on the inputs' device.
+            (N, ...), on the inputs' device; volumes' maps have a depth: (N, 1, D, H, W) where images' are (N, 1, H, W).
 
         Raises
         ------

@@ -28,12 +28,12 @@ def token_grid(traced: Trace) -> PatchGrid:
     Returns
     -------
     PatchGrid
-        With ``sizes`` (rows, columns) and ``tokens``, the token of each patch.
+        With ``sizes`` (rows, columns; in volumes depth, rows, columns) and ``tokens``, the token of each patch.
 
     Raises
     ------
     ValueError
-        The tokens do not make up one grid of rows and columns, or where they come from cannot be followed.
+        The tokens do not make up one grid, or where they come from cannot be followed.
     """
     grid = traced.grid
     if grid is None:
@@ -42,11 +42,11 @@ def token_grid(traced: Trace) -> PatchGrid:
             "embedding must be a convolution, or a linear map of pixels, whose places become tokens; use AttnLRP for "
             "other models"
         )
-    if grid.tokens is None or len(grid.sizes) != 2:
+    if grid.tokens is None:
         sizes = " x ".join(map(str, grid.sizes))
         raise ValueError(
-            f"the model's first attention does not run over one two-dimensional grid of patches (its patches: {sizes}):"
-            " maps of tokens need one; use AttnLRP for other models"
+            f"the model's first attention does not run over one grid of all patches (its patches: {sizes}), of as many "
+            "dimensions as the images: maps of tokens need one; use AttnLRP for other models"
         )
     return grid
 
@@ -90,25 +90,34 @@ def to_image(row: Tensor, grid: PatchGrid, inputs: Tensor, interpolate: str | No
     grid : PatchGrid
         Where the patches are among them, from :func:`token_grid`.
     inputs : Tensor
-        (N, C, H, W), whose size and type the image gets.
+        (N, C, H, W) or (N, C, D, H, W), whose size and type the image gets.
     interpolate : {"bilinear", "bicubic", "nearest", None}
-        How the grid becomes H x W pixels; None leaves it.
+        How the grid becomes H x W pixels, or D x H x W voxels (``"bilinear"`` is trilinear there); None leaves it.
 
     Returns
     -------
     Tensor
-        (N, 1, H, W), or (N, 1, rows, columns) where ``interpolate`` is None.
+        (N, 1, H, W), or (N, 1, rows, columns) where ``interpolate`` is None; of volumes (N, 1, D, H, W).
+
+    Raises
+    ------
+    ValueError
+        ``"bicubic"`` for volumes, which torch does not have.
     """
     assert grid.tokens is not None
     return resize(row[:, grid.tokens.to(row.device)].reshape(-1, 1, *grid.sizes), inputs, interpolate)
 
 
 def resize(maps: Tensor, inputs: Tensor, interpolate: str | None) -> Tensor:
-    """Maps of patches, (N, 1, rows, columns), as images; arguments and result as of :func:`to_image`."""
+    """Maps of patches, (N, 1, rows, columns), as images; arguments, result and errors as of :func:`to_image`."""
     if interpolate is None:
         return maps.to(inputs.dtype)
+    if inputs.dim() == 5:
+        if interpolate == "bicubic":
+            raise ValueError('volumes cannot be interpolated by "bicubic"; use "bilinear", "nearest" or None')
+        interpolate = {"bilinear": "trilinear"}.get(interpolate, interpolate)
     align = None if interpolate == "nearest" else False
-    image = F.interpolate(at_least_single(maps), inputs.shape[-2:], mode=interpolate, align_corners=align)
+    image = F.interpolate(at_least_single(maps), inputs.shape[2:], mode=interpolate, align_corners=align)
     return image.to(inputs.dtype)
 
 

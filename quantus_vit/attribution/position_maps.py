@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -55,7 +56,6 @@ def position_relevance(traced: Trace, messages: Sequence[Tensor | None], multipl
 
 
 def over_patches(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Values of patches (N, 1, rows, columns) spread evenly over their pixels, (N, 1, H, W); sums stay."""
-    height, width = size
-    pixels = height * width / (maps.shape[-2] * maps.shape[-1])
-    return F.interpolate(maps / pixels, (height, width), mode="nearest")
+    """Values of patches (N, 1, rows, columns) spread evenly over their pixels, (N, 1, H, W); sums stay. Or volumes'."""
+    pixels = math.prod(size) / math.prod(maps.shape[2:])
+    return F.interpolate(maps / pixels, tuple(size), mode="nearest")

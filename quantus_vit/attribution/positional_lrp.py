@@ -90,6 +90,6 @@ class PositionalLRP(PropagationMethod):
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         maps = []
         for pixels, positions in self._parts(traced, targets):
-            total = pixels + over_patches(positions, inputs.shape[-2:]) if self.positions else pixels
+            total = pixels + over_patches(positions, inputs.shape[2:]) if self.positions else pixels
             maps.append(total.clamp(min=0))
         return maps

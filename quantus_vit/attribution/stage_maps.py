@@ -28,7 +28,7 @@ def channel_dimension(x: Tensor, inputs: Tensor) -> int:
         It is none of these, so that no token can be told from another.
     """
     height, width = inputs.shape[-2:]
-    if x.shape[0] == inputs.shape[0]:
+    if x.shape[0] == inputs.shape[0] and (x.dim() == 3 or inputs.dim() == 4):
         if x.dim() == 3:
             return 2
         if x.dim() == 4 and x.shape[1] * width == x.shape[2] * height:
@@ -86,6 +86,8 @@ class StageMaps:
         """
         if not self._pyramid and list(self.by_layout) == [tuple(traced.attentions[0].shape[-1:])]:
             return to_image(self.tokens(), token_grid(traced), inputs, interpolate)
+        if inputs.dim() != 4:
+            raise ValueError("maps over several grids of tokens are made of images only, not of volumes; use AttnLRP")
         several = {layout: tokens for layout, tokens in self.by_layout.items() if layout != (1,)}  # a class token alone
         grids = [_as_grid(tokens, inputs) for tokens in several.values()]
         finest = max((tuple(grid.shape[-2:]) for grid in grids), key=math.prod)

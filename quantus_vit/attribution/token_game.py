@@ -41,7 +41,7 @@ class TokenGame:
     logits : Tensor
         (classes,), with all patches.
     grid : tuple of int
-        Rows and columns of patches.
+        Rows and columns of patches, in volumes depth, rows and columns.
     """
 
     def __init__(self, removal: TokenRemoval, image: Tensor, forward_args: tuple[Any, ...], at_once: int) -> None:
@@ -65,7 +65,7 @@ class TokenGame:
     def _forward(self, size: int) -> Tensor:
         args = map_batched(self._args, 1, lambda x: x.expand(size, *x.shape[1:]))
         with torch.no_grad():
-            return logits_of(self._removal(self._image.expand(size, -1, -1, -1), *args)).detach()
+            return logits_of(self._removal(self._image.expand(size, *self._image.shape[1:]), *args)).detach()
 
 
 class TokenRemovalMethod(AttributionMethod):
@@ -146,5 +146,5 @@ class TokenRemovalMethod(AttributionMethod):
         raise NotImplementedError
 
     def _images(self, maps: Tensor, inputs: Tensor) -> Tensor:
-        """(M, h, w) -> (M, 1, H, W), or (M, 1, h, w)."""
+        """(M, h, w) -> (M, 1, H, W), or (M, 1, h, w); of volumes with a depth."""
         return resize(maps[:, None], inputs, self.interpolate)

@@ -5,6 +5,8 @@ Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +29,8 @@ class TokenOcclusion(TokenRemovalMethod):
     ----------
     model : nn.Module
         A Vision Transformer with one global token grid, in evaluation mode; it is not changed.
-    window : int or (int, int)
-        Rows and columns of patches that are removed together.
+    window : int or tuple of int
+        Rows and columns of patches that are removed together, in volumes depth, rows and columns; one number for all.
     interpolate : {"bilinear", "bicubic", "nearest", None}
         How patch scores become an image; None gives the token grid.
 
@@ -43,20 +45,21 @@ class TokenOcclusion(TokenRemovalMethod):
     """
 
     def __init__(
-        self, model: nn.Module, window: int | tuple[int, int] = 1, interpolate: str | None = "bilinear"
+        self, model: nn.Module, window: int | tuple[int, ...] = 1, interpolate: str | None = "bilinear"
     ) -> None:
         super().__init__(model, interpolate)
-        sizes = (
-            (window, window) if isinstance(window, int) else tuple(window) if isinstance(window, (tuple, list)) else ()
-        )
-        if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
-            raise ValueError(f"window must be a positive number of patches, or two (rows, columns), not {window!r}")
-        self.window = sizes
+        sizes = tuple(window) if isinstance(window, (tuple, list)) else (window, window)
+        if len(sizes) not in (2, 3) or not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(
+                f"window must be a positive number of patches, or one a dimension (rows, columns), not {window!r}"
+            )
+        self.window = window if isinstance(window, int) else sizes
 
     def _map(self, game: TokenGame, classes: Tensor) -> Tensor:
-        if len(game.grid) != 2 or self.window[0] > game.grid[0] or self.window[1] > game.grid[1]:
-            raise ValueError(f"a window of {self.window} patches does not fit the model's grid of {game.grid}")
-        masks = windows(game.grid, self.window)
+        window = (self.window,) * len(game.grid) if isinstance(self.window, int) else self.window
+        if len(window) != len(game.grid) or any(size > most for size, most in zip(window, game.grid, strict=True)):
+            raise ValueError(f"a window of {window} patches does not fit the model's grid of {game.grid}")
+        masks = windows(game.grid, window)
         drops = game.logits.new_empty((len(masks), len(classes)))
         for part, logits in game.without(masks):
             drops[part] = game.logits[classes] - logits[:, classes]
@@ -65,11 +68,12 @@ class TokenOcclusion(TokenRemovalMethod):
         return maps.view(len(classes), *game.grid)
 
 
-def windows(grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:
-    """Every placement of a window in a grid, (placements, h * w) bool."""
-    height, width = grid
-    corners = [(row, column) for row in range(height - window[0] + 1) for column in range(width - window[1] + 1)]
-    masks = torch.zeros(len(corners), height, width, dtype=torch.bool)
-    for mask, (row, column) in zip(masks, corners, strict=True):
-        mask[row : row + window[0], column : column + window[1]] = True
-    return masks.flatten(1)
+def windows(grid: tuple[int, ...], window: tuple[int, ...]) -> Tensor:
+    """Every placement of a window in a grid of as many dimensions, (placements, places of the grid) bool."""
+    corners = product(*(range(most - size + 1) for most, size in zip(grid, window, strict=True)))
+    masks = []
+    for corner in corners:
+        mask = torch.zeros(grid, dtype=torch.bool)
+        mask[tuple(slice(start, start + size) for start, size in zip(corner, window, strict=True))] = True
+        masks.append(mask.flatten())
+    return torch.stack(masks)

@@ -261,7 +261,7 @@ class LimeCXR(AttributionMethod):
             raise ValueError(f"image has shape {tuple(np.shape(image))}; use (C, H, W) or (1, C, H, W)")
         parameter = next(self.model.parameters(), None)
         if parameter is not None:
-            tensor = check_inputs(tensor).to(parameter)
+            tensor = check_inputs(tensor, volumes=False).to(parameter)
         return self.explain(tensor, labels, num_features, lung_mask=lung_mask)[0]
 
     def _explain_all(
@@ -291,7 +291,7 @@ class LimeCXR(AttributionMethod):
         return explanations
 
     def _checked(self, inputs: Tensor) -> Tensor:
-        inputs = check_inputs(inputs)
+        inputs = check_inputs(inputs, volumes=False)
         self.check_model(inputs)
         return inputs.detach()
 

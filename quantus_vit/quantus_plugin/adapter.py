@@ -93,6 +93,11 @@ def _as_batch(inputs: Any, model: nn.Module, options: Mapping[str, Any]) -> tupl
         batch = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
     else:
         batch = torch.as_tensor(np.asarray(inputs)).to(precision(model))  # integers, too
+    if batch.ndim == 5:
+        raise ValueError(
+            f"inputs of shape {tuple(batch.shape)} are volumes, which quantus.explain does not serve; call the "
+            "method's own class, as in AttnLRP(model).attribute(volumes), and hand its maps to Quantus as a_batch"
+        )
     if batch.is_floating_point():
         batch = batch.to(precision(model))
     channel_first = options.get("channel_first")

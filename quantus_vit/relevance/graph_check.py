@@ -18,7 +18,7 @@ from ..errors import UnsupportedOperationError
 from .composites import Composite
 from .operations.node import Node
 
-__all__ = ["check_attention", "check_end", "check_graph"]
+__all__ = ["check_attention", "check_end", "check_graph", "node_of"]
 
 _OURS: Any = Node._backward_cls
 
@@ -61,7 +61,9 @@ _KINDS = {name: kinds for kinds, names in _NAMES_BY_KINDS.items() for name in na
 _ATTENTION = ("softmax", "attention", "attn", "graph")  # a DifferentiableGraph is a whole scripted module
 
 
-def check_graph(output: Tensor, starts: Iterable[Tensor], composite: Composite, seen_softmax: Collection[Any]) -> bool:
+def check_graph(
+    output: Tensor, starts: Iterable[Tensor], composite: Composite, seen_softmax: Collection[Any]
+) -> Collection[Any]:
     """Raise where something between the starts and the output is neither an operation of ours nor routing.
 
     Parameters
@@ -77,8 +79,8 @@ def check_graph(output: Tensor, starts: Iterable[Tensor], composite: Composite, 
 
     Returns
     -------
-    bool
-        Whether the output depends on all starts, of which there is one at least.
+    collection of autograd nodes
+        All that the output depends on; of a tensor of the graph, :func:`node_of` says which is its.
 
     Raises
     ------
@@ -86,7 +88,7 @@ def check_graph(output: Tensor, starts: Iterable[Tensor], composite: Composite, 
         Naming the node, and the module as far as the operations around it tell.
     """
     root = output.grad_fn
-    targets = {torch.autograd.graph.get_gradient_edge(start).node for start in starts}
+    targets = {node_of(start) for start in starts}
     free = _kinds_without_rules(composite)
     waiting: list[Any] = [] if root is None else [root]
     known = set(waiting)
@@ -100,7 +102,12 @@ def check_graph(output: Tensor, starts: Iterable[Tensor], composite: Composite, 
             if child not in known:
                 known.add(child)
                 waiting.append(child)
-    return bool(targets) and targets <= known
+    return known
+
+
+def node_of(x: Tensor) -> Any:
+    """The node of autograd's graph that a tensor with a gradient stands for; of a leaf the one that collects it."""
+    return torch.autograd.graph.get_gradient_edge(x).node
 
 
 def check_attention(value: Tensor) -> None:

@@ -35,7 +35,7 @@ class PatchGrid:
         Rows and columns; in volumes depth, rows and columns.
     tokens : Tensor or None
         (number of patches,) int64: the token of each patch, patches counted row by row; None where the first attention
-        does not run over all patches at once (windows).
+        does not run over all patches at once (windows), or they are no grid of the image's dimensions.
     in_order : bool
         The model holds its sequences of all patches row by row, up to there.
     """
@@ -114,11 +114,13 @@ class Positions:
     def __init__(self) -> None:
         self.grid: PatchGrid | None = None
         self.active = True
+        self._dimensions = 2
         self._labels: MutableMapping[Tensor, Labels] = WeakIdKeyDictionary()
 
     def begin(self, images: Tensor) -> None:
         """Take ``images`` (N, C, ...) as what the forward begins with."""
         self._labels[images] = _new_map(images)
+        self._dimensions = images.dim() - 2
 
     def follow(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
@@ -171,7 +173,7 @@ class Positions:
         places = [place for place in torch.unique(rows).tolist() if place]
         sizes = _sizes(places, labels.sizes)
         if sizes is not None:
-            whole = [first[token] for token in tokens] == places
+            whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
             self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
 
     def _in_order(self) -> bool:

@@ -6,7 +6,7 @@ which operation is the handlers' business, and seeing the calls is the intercept
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils.weak import TensorWeakRef
 from ..errors import UnsupportedOperationError
 from .below_start import BelowStart
 from .cut_watch import CutWatch
-from .graph_check import check_end, check_graph
+from .graph_check import check_end, check_graph, node_of
 from .location import ModuleLocator
 from .normalised import NormalisedInputs
 from .operations.base import Operation
@@ -93,6 +93,7 @@ class Recorder:
         self.normalised = NormalisedInputs()
         self.statistics = Statistics()
         self.overwritten = Overwritten()
+        self._attention_nodes: list[Any] = []  # of each layer's weights, None where they have no gradient
 
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
@@ -119,7 +120,9 @@ class Recorder:
         self.state.sources.clear()
         reached = True
         if self.composite is not None:
-            reached = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
+            used = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
+            reached = bool(self.leaves) and all(node_of(leaf) in used for leaf in self.leaves)
+            self._drop_unused(used)
         if not reached and self._probabilities is not None:
             check_end(output, self._probabilities)
         if self.options.of_attention:
@@ -127,6 +130,14 @@ class Recorder:
         self.cuts.finish(reached)
         if self.composite is not None:
             check_usage(self.composite, self._met, self.locator.names)
+
+    def _drop_unused(self, used: Collection[Any]) -> None:
+        """Forget the last attention layers where the logits are not read from them, as a pooling head beside a mean."""
+        last = len(self._attention_nodes)
+        while last and self._attention_nodes[last - 1] is not None and self._attention_nodes[last - 1] not in used:
+            last -= 1
+        if last:  # else the logits depend on no attention, which the methods tell
+            del self.attentions[last:]
 
     # What handlers call ----------------------------------------------------------------------------------------------
 
@@ -230,6 +241,7 @@ class Recorder:
         if self.positions is not None and self.positions.active:
             self.positions.arrive(values)
         layer = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
+        self._attention_nodes.append(node_of(weights) if weights.requires_grad else None)
         if self.options.keep_weights:
             kept, reduce = weights.detach(), self.options.reduce_weights
             layer.weights = kept if reduce is None else reduce(kept)

@@ -176,10 +176,9 @@ class PositionTable:
     def mixed(self, one: Positions) -> Record:
         """The record of a linear map over the last dimension along which places change: patches made of pixels.
 
-        A row's place is that of its first pixel; the grid is made of the rows and columns that such pixels lie in.
+        A row's place is that of its first pixel; the grid is made of the rows and columns (in volumes slices, too) that
+        such pixels lie in.
         """
-        if len(one.grid) != 2:
-            raise MixedPlacesError("makes patches of a volume by a linear map")
         values = torch.where(one.values > 0, one.values, float("inf")).amin(-1, keepdim=True)
         if bool(values.isinf().any()):
             raise MixedPlacesError("makes patches of pixels that have no place")
@@ -187,8 +186,13 @@ class PositionTable:
         order, rank = torch.unique(pixel, return_inverse=True)
         if len(order) == 1:
             raise MixedPlacesError("mixes all tokens by a linear map")
-        rows, columns = torch.unique(order // one.grid[1]), torch.unique(order % one.grid[1])
-        grid = (len(rows), len(columns)) if len(rows) * len(columns) == len(order) else (1, len(order))
+        sizes: list[int] = []
+        rest = order
+        for size in reversed(one.grid):
+            sizes.insert(0, len(torch.unique(rest % size)))
+            rest = rest // size
+        whole = torch.Size(sizes).numel() == len(order)
+        grid = tuple(sizes) if whole else (*[1] * (len(sizes) - 1), len(order))
         return self.record([self.positions(1 + image * len(order) + rank, grid)])
 
 

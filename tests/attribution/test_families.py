@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from quantus_vit import UnsupportedOperationError
+from quantus_vit import BeyondIntuition, LeGrad, LibraGrad, TokenTM, UnsupportedOperationError
 from quantus_vit.attribution import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.attribution.grid import token_grid
 from quantus_vit.attribution.rollout import weights_with_readout
@@ -273,6 +273,29 @@ def test_every_variant(name: str, variant: str) -> None:
     assert maps.shape == (2, 1, *family.size)
     assert maps.isfinite().all()
     assert (maps.flatten(1).std(1) > 0).all()
+
+
+class BesideTheMean(nn.Module):
+    """A ViT with an attention pooling head that runs, and that the logits are not read from."""
+
+    def __init__(self, with_head: bool) -> None:
+        super().__init__()
+        self.model = make(BY_NAME["vit_gap"])
+        self.pool = nn.MultiheadAttention(32, 2, batch_first=True) if with_head else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.model.forward_features(x)
+        if self.pool is not None:
+            self.pool(tokens[:, :1], tokens, tokens)
+        return self.model.forward_head(tokens)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", [*ROLLOUTS, TokenTM, BeyondIntuition, LeGrad, AttnLRP, LibraGrad])
+def test_attention_that_the_logits_do_not_depend_on_is_left_out(method: type) -> None:
+    """As in Hugging Face's SiglipForImageClassification, which runs the pooling head and reads the patches' mean."""
+    x = images(BY_NAME["vit_gap"])
+    found, wanted = (method(BesideTheMean(with_head).eval()).attribute(x, [1, 2]) for with_head in (True, False))
+    torch.testing.assert_close(found, wanted)
 
 
 class QuickGelu(nn.Module):

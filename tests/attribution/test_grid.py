@@ -117,7 +117,7 @@ def test_windows_have_patches_but_no_token_grid() -> None:
     model = timm.models.SwinTransformer(img_size=32, patch_size=2, num_classes=3, **options).eval()
     x = torch.randn(1, 3, 32, 32)
     assert patch_grid(model, x) == (16, 16)
-    with pytest.raises(ValueError, match=r"does not run over one two-dimensional grid.*16 x 16"):
+    with pytest.raises(ValueError, match=r"does not run over one grid of all patches.*16 x 16"):
         token_grid(trace(model, x, TraceOptions(grid=True)))
 
 

@@ -186,7 +186,7 @@ def test_further_arguments_go_along() -> None:
     torch.testing.assert_close(found, plain * scale.view(2, 1, 1, 1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [0, (1, 2, 3), 1.5, (2, -1), "1"])
+@pytest.mark.parametrize("window", [0, (1, 2, 3, 4), 1.5, (2, -1), "1"])
 def test_wrong_windows(window: Any) -> None:
     with pytest.raises(ValueError, match="window must be"):
         TokenOcclusion(nn.Identity(), window)
