@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 PHANTOM = "phantom"
-DEFAULT_PROTOCOL = "quick"
+SYNTHETIC = ("phantom", "confounded")
 _PHANTOM_COUNT = 3000
 _DESCRIPTION = """\
 Explain a class-balanced sample of X-rays with several methods through quantus.explain, score the maps with Quantus'
@@ -75,7 +75,9 @@ def _add_protocol(group: argparse._ArgumentGroup) -> None:
     from ..comparison.protocols import PROTOCOLS
 
     protocols = "; ".join(f"{spec.name}: {spec.summary}" for spec in PROTOCOLS)
-    group.add_argument("--protocol", default=DEFAULT_PROTOCOL, metavar="NAME", help=protocols)
+    group.add_argument(
+        "--protocol", metavar="NAME", help=f"{protocols} (default: quick on phantoms, fair on real data)"
+    )
     group.add_argument(
         "--methods", nargs="+", metavar="NAME",
         help=f"{', '.join(METHODS.names())}, or another of quantus_vit.available_methods(); options in brackets, such "
@@ -209,10 +211,14 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         given["baselines"] = tuple(parse_baseline(text) for text in args.baselines)
     if args.lime_replacement is not None:
         given["lime_replacement"] = _number_or_name(args.lime_replacement)
-    settings = PROTOCOLS[args.protocol].with_overrides(given)
+    settings = PROTOCOLS[args.protocol or _default_protocol(args.data)].with_overrides(given)
     for text in settings.get("metrics", ()):
         METRICS[Call.parse(text).name]  # a misspelt metric is told before a model is loaded
     return settings
+
+
+def _default_protocol(data: str) -> str:
+    return "quick" if data.partition(":")[0] in SYNTHETIC else "fair"
 
 
 def _number_or_name(text: str) -> float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from PIL import Image
 
 import quantus_vit
 from quantus_vit import assets
+from quantus_vit.cli import compare as compare_command
 from quantus_vit.cli import main
 from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model, save_checkpoint
@@ -98,6 +100,7 @@ def test_data_typed_in_two_ways_are_the_same_images(tmp_path, checkpoint, monkey
     monkeypatch.chdir(tmp_path)
     for data in ("data", str(tmp_path / "data"), "../" + tmp_path.name + "/data"):
         arguments = ["compare", "--data", data, "--model", checkpoint, "--methods", "Random", "--samples", "3"]
+        arguments += ["--metrics", "Sparseness"]
         assert main([*arguments, "--out", "out", "--quiet", "--device", "cpu"]) == 0
         (row,) = read_rows(Path("out/table1.csv"))[1:]
         assert row[6:8] == ["3", "0"]
@@ -144,6 +147,7 @@ def test_a_termination_leaves_tables_and_the_handler_of_before(tmp_path, checkpo
 NURSERY = """
 import os, sys
 import quantus_vit.comparison.pipeline, quantus, timm
+from quantus_vit.cli import compare as compare_command
 from quantus_vit.cli import main
 for line in sys.stdin:
     child = os.fork()
@@ -291,6 +295,7 @@ def test_a_run_in_which_no_image_can_be_read_fails(tmp_path, checkpoint, capsys)
         folder.mkdir(parents=True)
         (folder / "1.png").write_bytes(b"no picture")
     arguments = ["compare", "--data", str(tmp_path / "data"), "--model", checkpoint, "--methods", "Random"]
+    arguments += ["--metrics", "Sparseness"]
     error = fails(capsys, *arguments, "--out", str(tmp_path / "out"), "--quiet")
     assert "none of the 3 images could be read" in error
     assert "errors.csv says why" in error
@@ -321,6 +326,7 @@ def test_names_that_are_no_text_do_not_stop_a_run(tmp_path, checkpoint, encoding
         environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     out = os.fsencode(tmp_path) + "/ergebnis-\u00e4".encode()
     command = [sys.executable, "-W", "ignore", "-m", "quantus_vit.cli", "compare", "--data", str(tmp_path / "data")]
+    command += ["--metrics", "Sparseness"]
     command += ["--model", checkpoint, "--methods", "Random", "--samples", "3", "--quiet", "--device", "cpu", "--out"]
     done = subprocess.run([*map(os.fsencode, command), out], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -406,3 +412,33 @@ def test_several_pictures_do_not_go_into_one_file(tmp_path, checkpoint, xray, ca
     out = str(tmp_path / "out.png")
     error = fails(capsys, "explain", xray, xray, "--model", checkpoint, "--out", out)
     assert "is one picture, but the images (2) and methods (1) need 2; name a folder" in error
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [("phantom", "quick"), ("confounded:letter@80", "quick"), ("folder:films", "fair")]
+)
+def test_the_default_protocol_is_by_the_data(data, expected) -> None:
+    parser = argparse.ArgumentParser()
+    compare_command.add_arguments(parser)
+    settings = compare_command._settings(parser.parse_args(["--data", data]))
+    assert settings["protocol"] == expected
+    other = compare_command._settings(
+        parser.parse_args(["--data", data, "--metrics", "Sparseness", "--methods", "Random"])
+    )
+    assert other.get("primary", "") == ""
+
+
+def test_the_protocol_for_real_data_runs_on_a_vision_transformer(tmp_path) -> None:
+    pytest.importorskip("lime")
+    checkpoint = str(make_checkpoint(tmp_path / "model.safetensors", preprocessing=Preprocessing(size=(64, 64))))
+    out = tmp_path / "out"
+    arguments = ["--protocol", "fair", "--samples", "1", "--lime-samples", "16", "--tie-breaks", "1", "--quiet"]
+    assert main(["compare", *arguments, "--checkpoint", checkpoint, "--device", "cpu", "--out", str(out)]) == 0
+    header, *rows = read_rows(out / "table1.csv")
+    assert len(rows) == 15 * 7
+    assert {row[header.index("nan")] for row in rows} == {"0"}
+    assert len(read_rows(out / "errors.csv")) == 1
+    assert (
+        "Declared to decide, before the scores were known: RemovalCurve[removal=tokens]"
+        in (out / "report.html").read_text()
+    )
