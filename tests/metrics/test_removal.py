@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from quantus.functions import perturb_func
 
 from quantus_vit.metrics import REMOVALS
 from quantus_vit.metrics.removal import removal_of
+
+try:
+    from quantus.functions import perturb_func
+except ImportError:  # where Quantus 0.2 has it
+    from quantus.helpers import perturb_func
 
 NAMES = [name for name in REMOVALS.names() if name != "tokens"]
 

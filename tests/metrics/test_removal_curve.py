@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import pairwise
 
 import numpy as np
@@ -162,7 +162,9 @@ def test_in_quantus_evaluate():
     model, y = WeighedPatches(WEIGHTS).eval(), np.array([0, 1])
     maps = np.stack([to_pixels(WEIGHTS), to_pixels(-WEIGHTS)])
     # Some releases want the calls' options, and answer for each set of them.
-    calls = {"call_kwargs": {"once": {}}} if "call_kwargs" in signature(quantus.evaluate).parameters else {}
+    parameter = signature(quantus.evaluate).parameters.get("call_kwargs")
+    named = parameter is not None and parameter.kind is not Parameter.VAR_KEYWORD
+    calls = {"call_kwargs": {"once": {}}} if named else {}
     results = quantus.evaluate(
         metrics=metrics, xai_methods={"truth": maps}, model=model, x_batch=x, y_batch=y, explain_func_kwargs={}, **calls
     )
