@@ -165,10 +165,10 @@ def hugging_face(kind: str, attention: str, **options: Any) -> Callable[[], nn.M
         import transformers
 
         config_class = getattr(transformers, f"{kind}Config")
-        if kind == "CLIP":
+        if kind in ("CLIP", "Siglip"):
             config = config_class(vision_config={**HF, "projection_dim": 16}, num_labels=CLASSES)
         else:
-            config = config_class(**{**({} if kind == "Swin" else HF), "num_labels": CLASSES, **options})
+            config = config_class(**{**({} if kind in ("Swin", "Segformer") else HF), "num_labels": CLASSES, **options})
         config._attn_implementation = attention
         return getattr(transformers, f"{kind}ForImageClassification")(config)
 
@@ -363,6 +363,31 @@ for _attention in ("eager", "sdpa"):
         ),
     ]
 FAMILIES += [
+    hf_family("Siglip", "eager", "patches (mean), without the pooling head"),
+    hf_family("Beit", "eager", MEAN),
+    hf_family("Data2VecVision", "eager", MEAN),
+    hf_family("ViTMSN", "eager"),
+    hf_family("IJepa", "eager", MEAN),
+    hf_family("Dinov2WithRegisters", "eager", "class token and patches (mean)"),
+    Family(
+        "pvt_v2",
+        "timm `pvt_v2_*`",
+        timm_model("pvt_v2_b0", depths=(1, 1, 1, 1), embed_dims=(8, 16, 16, 16), num_heads=(1, 1, 2, 2)),
+        "keys are pooled, and grids change from stage to stage",
+        refuses=True,
+        size=(64, 64),
+    ),
+    Family(
+        "hf_segformer",
+        "Hugging Face SegformerForImageClassification",
+        hugging_face(
+            "Segformer", "eager", depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]
+        ),
+        "keys are pooled, and grids change from stage to stage",
+        refuses=True,
+        size=(64, 64),
+        needs=("transformers",),
+    ),
     Family("sequential", "`nn.Sequential(normalisation, ViT)`", normalised),
     Family("sequential_torchvision", "`nn.Sequential(torchvision Normalize, ViT)`", torchvision_normalised),
     Family("data_parallel", "`nn.DataParallel(ViT)`", lambda: nn.DataParallel(vit()())),

@@ -423,7 +423,8 @@ def test_the_row_that_the_docs_name_is_the_one_taken(name: str) -> None:
         "class token": [0],
         "class and distillation tokens (mean)": [0, 1],
         "pooled tokens (mean)": range(prefix, tokens),
-        "class token and patches (mean)": range(tokens),
+        "patches (mean), without the pooling head": range(tokens),
+        "class token and patches (mean)": [0, *range(prefix, tokens)],
     }[family.rollout]
     wanted = torch.zeros(2, tokens)
     wanted[:, list(rows)] = 1 / len(rows)

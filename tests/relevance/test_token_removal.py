@@ -14,7 +14,17 @@ from torch import Tensor, nn
 from quantus_vit.relevance import TokenRemoval, tokens_removed
 from quantus_vit.relevance.forward import logits_of
 
-REFUSED = ("xcit", "swin", "swinv2", "torchvision_swin", "torchvision_swin_v2", "hf_swin_eager", "hf_swin_sdpa")
+REFUSED = (
+    "xcit",
+    "swin",
+    "swinv2",
+    "torchvision_swin",
+    "torchvision_swin_v2",
+    "hf_swin_eager",
+    "hf_swin_sdpa",
+    "pvt_v2",
+    "hf_segformer",
+)
 MIXED_STEM = ("hybrid",)  # its tokens see each other's pixels
 SERVED = [family.name for family in FAMILIES if family.name not in REFUSED]
 
