@@ -39,14 +39,6 @@ def deep_copy(recorder: Recorder, func: Any, self: Tensor, memo: dict[int, Any])
     return memo[id(self)]
 
 
-@handles((Tensor, "__reduce_ex__"))
-def pickled(recorder: Recorder, func: Any, self: Tensor, protocol: Any) -> Any:
-    """What ``copy.copy`` and pickling ask for; what is made of it is cut from the graph."""
-    if traced(recorder.detach_parameters(self)):
-        raise recorder.unsupported(func, (self,), "copies or stores a traced value; .clone() can be followed")
-    return func(self, protocol)
-
-
 @handles((Tensor, "detach detach_"), (torch, "detach detach_"))
 def detach(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """What is computed from the result counts as a constant; the watch tells where that matters."""
