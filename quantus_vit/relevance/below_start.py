@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .graph_check import check_attention
@@ -48,7 +49,9 @@ class BelowStart:
         """
         marked: list[Tensor] = []
         others: set[int] = set()
-        args, kwargs = _without_marks((args, kwargs), marked, others)
+        args = tuple([x if type(x) in _PLAIN else _without_marks(x, marked, others) for x in args])
+        if kwargs:
+            kwargs = _without_marks(kwargs, marked, others)
         made: Any = None
         try:
             made = function(func, args, kwargs)
@@ -77,6 +80,10 @@ class BelowStart:
         elif isinstance(value, (tuple, list)):
             for item in value:
                 self._mark(item, others)
+
+
+_PLAIN = frozenset({int, float, bool, str, slice, type(None), torch.dtype, torch.device})
+"""Types of most arguments; they hold no tensor."""
 
 
 def _without_marks(value: Any, marked: list[Tensor], others: set[int]) -> Any:

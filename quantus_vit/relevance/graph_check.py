@@ -92,12 +92,17 @@ def check_graph(
     free = _kinds_without_rules(composite)
     waiting: list[Any] = [] if root is None else [root]
     known = set(waiting)
+    harmless = {_OURS}  # classes of nodes that need no closer look; most are met many times
     while waiting:
         node = waiting.pop()
         below = _below(node)
-        unknown = type(node) is not _OURS and not _is_known(node, below, free, seen_softmax)
-        if unknown and (not _is_known(node, below, None, seen_softmax) or _leads_to(node, targets)):
-            raise _unseen(node, root)
+        if type(node) not in harmless:
+            if _is_harmless(_short_name(node), free):
+                harmless.add(type(node))
+            elif not _is_known(node, below, free, seen_softmax) and (
+                not _is_known(node, below, None, seen_softmax) or _leads_to(node, targets)
+            ):
+                raise _unseen(node, root)
         for child in below:
             if child not in known:
                 known.add(child)
@@ -136,12 +141,17 @@ def _kinds_without_rules(composite: Composite) -> frozenset[str] | None:
     return frozenset(named - set(composite.rules) - composite.kinds_by_name)
 
 
+def _is_harmless(name: str, free: frozenset[str] | None) -> bool:
+    """Whether every node of that name is right, wherever it stands."""
+    return name in _ROUTING or (free is None and not any(word in name.lower() for word in _ATTENTION))
+
+
 def _is_known(node: Any, below: list[Any], free: frozenset[str] | None, seen_softmax: Collection[Any]) -> bool:
     name = _short_name(node)
-    if free is None:
-        return node in seen_softmax or not any(word in name.lower() for word in _ATTENTION)
-    if name in _ROUTING:
+    if _is_harmless(name, free):
         return True
+    if free is None:
+        return node in seen_softmax
     if name == "Softmax":
         return "softmax" in free and node in seen_softmax
     kinds = _KINDS.get(name)
