@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .data_options import drawn_options, parse_items
+from .signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     from ..comparison.pipeline import Outcome
@@ -169,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         print(_phantom_notice(protocol, shipped=args.model is None))
     started = time.monotonic()
     command = " ".join(sys.argv) if sys.argv else ""
-    with _sigterm_as_interrupt():
+    with sigterm_as_interrupt():
         outcome = compare(
             Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
             args.retry_failed, args.meta_evaluation,
@@ -281,20 +279,6 @@ def _absolute(spec: str) -> str:
     if os.path.exists(spec):
         return os.path.abspath(spec)
     return f"{kind}:{os.path.abspath(place)}" if colon and place and os.path.exists(place) else spec
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: write the tables of the images so far, then leave."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _phantom_notice(protocol: Protocol, shipped: bool) -> str:

@@ -252,7 +252,7 @@ class Preprocessing:
         known = [field.name for field in fields(cls)]
         unknown = sorted(map(str, values.keys() - set(known)))
         if unknown:
-            raise ValueError(f"preprocessing has no {', '.join(unknown)}; there are: {', '.join(known)}")
+            raise ValueError(f"preprocessing has no {', '.join(map(repr, unknown))}; there are: {', '.join(known)}")
         checked: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }

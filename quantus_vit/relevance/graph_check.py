@@ -112,7 +112,8 @@ def check_graph(
 
 def node_of(x: Tensor) -> Any:
     """The node of autograd's graph that a tensor with a gradient stands for; of a leaf the one that collects it."""
-    return torch.autograd.graph.get_gradient_edge(x).node
+    with torch.enable_grad():  # older torch looks a leaf's node up by means of a view
+        return torch.autograd.graph.get_gradient_edge(x).node
 
 
 def check_attention(value: Tensor) -> None:

@@ -64,7 +64,9 @@ class Interception(TorchFunctionMode):
         recorder = self.recorder
         if recorder.cuts.awake and args and _writes(func) and recorder.cuts.is_alias(args[0]):
             raise recorder.unsupported(func, args, "changes a traced value through its detached name")
-        recorder.refuse_overwritten(func, args, kwargs)
+        if recorder.overwritten.among((args, kwargs)):
+            reason = "reads a tensor through an alias after it was changed in place"
+            raise recorder.unsupported(func, (args, kwargs), reason)
         if kwargs and kwargs.get("out") is not None:
             if is_traced(recorder.detach_parameters((args, {**kwargs, "out": None}))):
                 raise recorder.unsupported(func, args, "writes a traced value into a tensor given as out=")

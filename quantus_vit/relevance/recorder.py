@@ -133,8 +133,8 @@ class Recorder:
 
     def _drop_unused(self, used: Collection[Any]) -> None:
         """Forget the last attention layers where the logits are not read from them, as a pooling head beside a mean."""
-        last = len(self._attention_nodes)
-        while last and self._attention_nodes[last - 1] is not None and self._attention_nodes[last - 1] not in used:
+        nodes, last = self._attention_nodes, len(self._attention_nodes)
+        while last and nodes[last - 1] is not None and nodes[last - 1] not in used:
             last -= 1
         if last:  # else the logits depend on no attention, which the methods tell
             del self.attentions[last:]
@@ -243,8 +243,7 @@ class Recorder:
         layer = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
         self._attention_nodes.append(node_of(weights) if weights.requires_grad else None)
         if self.options.keep_weights:
-            kept, reduce = weights.detach(), self.options.reduce_weights
-            layer.weights = kept if reduce is None else reduce(kept)
+            layer.weights = (self.options.reduce_weights or Tensor.detach)(weights.detach())
         self.attentions.append(layer)
         return layer
 
@@ -293,13 +292,6 @@ class Recorder:
         self.leaves.append(leaf)
         self.embeddings.append(Embedding(leaf.detach(), patches))
         return leaf
-
-    # Marks on tensors ------------------------------------------------------------------------------------------------
-
-    def refuse_overwritten(self, func: Callable[..., Any], *values: Any) -> None:
-        """Raise where a call reads a tensor whose place another one took."""
-        if self.overwritten.among(values):
-            raise self.unsupported(func, values, "reads a tensor through an alias after it was changed in place")
 
     def mark_sum(self, x: Tensor, parts: tuple[Tensor, Tensor]) -> None:
         """Note a sum of two activations."""
