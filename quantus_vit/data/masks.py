@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from .images import image_shape, read_stored
 
-__all__ = ["Boxes", "CocoRuns", "ImageMask", "Mask", "Polygons", "RelativeRuns", "Votes", "decode_counts"]
+__all__ = ["Box", "Boxes", "CocoRuns", "ImageMask", "Mask", "Polygons", "RelativeRuns", "Votes", "decode_counts"]
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
+"""x and y of the upper left corner, width and height, in pixels."""
 
 _MOST_PIXELS = 2**28
 _BEYOND = 0.02

@@ -11,7 +11,7 @@ from .conventions import check_split
 from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .lists import index_files, number, read_lines, read_rows
-from .masks import Boxes
+from .masks import Box, Boxes
 from .places import identity_below
 from .splits import Fractions, check_patients, part_by_patient, select_split
 
@@ -24,8 +24,6 @@ _RENAMED = {"Infiltrate": "Infiltration"}
 _NOTHING = "No Finding"
 _FRAME = (1024, 1024)
 """Boxes are in pixels of the images as published; copies may be smaller."""
-
-Box = tuple[float, float, float, float]
 
 
 def open_nih(

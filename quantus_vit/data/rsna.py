@@ -10,7 +10,7 @@ from .conventions import check_split
 from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .lists import index_files, number, read_rows
-from .masks import Boxes
+from .masks import Box, Boxes
 from .places import identity_below
 from .splits import Fractions, select_split
 
@@ -20,8 +20,6 @@ _TABLE = "stage_2_train_labels.csv"
 _FINDING = "Pneumonia"
 _SIDES = ("x", "y", "width", "height")
 _FRAME = (1024, 1024)
-
-Box = tuple[float, float, float, float]
 
 
 def open_rsna(

@@ -12,7 +12,7 @@ from .conventions import check_split
 from .datasets import DatasetSpec
 from .images import IMAGE_SUFFIXES
 from .lists import index_files, number, read_rows
-from .masks import Boxes, Votes
+from .masks import Box, Boxes, Votes
 from .places import identity_below
 from .splits import Fractions, select_split
 
@@ -26,8 +26,6 @@ _CORNERS = ("x_min", "y_min", "x_max", "y_max")
 _NOTHING = "no finding"
 _CONSENSUS = "consensus"
 _READERS = ("majority", "union")
-
-Box = tuple[float, float, float, float]
 
 
 def open_vindr(
