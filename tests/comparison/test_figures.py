@@ -12,8 +12,9 @@ from PIL import Image
 
 from quantus_vit.comparison.figure_data import lime_regions
 from quantus_vit.comparison.figures import LimeRegions, MapRow, draw_boxplots, draw_map_rows, draw_overlay, draw_samples
-from quantus_vit.comparison.figures.overlay import LESION_COLOUR, scale_of
+from quantus_vit.comparison.figures.overlay import LESION_COLOUR
 from quantus_vit.comparison.scores import Score
+from quantus_vit.pictures import scale_of
 
 NAMES = ("COVID-19", "Non-COVID", "Normal")
 GREY = np.linspace(0, 1, 32 * 32).reshape(32, 32)

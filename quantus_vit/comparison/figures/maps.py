@@ -15,15 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .overlay import (
-    LESION_COLOUR,
-    LUNG_COLOUR,
-    add_colour_bar,
-    draw_outline,
-    draw_relevance,
-    draw_xray,
-    scale_of,
-)
+from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
+from .overlay import LESION_COLOUR, LUNG_COLOUR
 
 __all__ = ["LimeRegions", "MapRow", "draw_map_rows"]
 

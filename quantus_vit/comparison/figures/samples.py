@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from .overlay import draw_xray
+from ...pictures import draw_xray
 
 __all__ = ["draw_samples"]
 

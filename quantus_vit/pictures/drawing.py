@@ -1,0 +1,64 @@
+"""Draws an X-ray, a map over it, outlines and colour bars on matplotlib's axes.
+
+Knows matplotlib's objects alone, so that a caller's pyplot state and backend stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import ScalarFormatter
+
+from .scales import is_signed
+
+__all__ = ["add_colour_bar", "draw_outline", "draw_relevance", "draw_xray"]
+
+Array = npt.NDArray[Any]
+
+
+def draw_xray(axes: Axes, grey: Array) -> None:
+    """Draw an X-ray ``(H, W)`` of values in [0, 1], without ticks."""
+    axes.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, interpolation="bilinear")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_relevance(axes: Axes, relevance: Array, colours: Colormap, scale: Normalize) -> AxesImage:
+    """Lay a map ``(H, W)`` over what the axes show."""
+    return axes.imshow(relevance, cmap=colours, norm=scale, interpolation="nearest")
+
+
+def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False) -> None:
+    """Draw the border of a mask ``(H, W)``; an empty one has none."""
+    if mask.any() and not mask.all():
+        axes.contour(
+            mask.astype(float),
+            levels=[0.5],
+            colors=[colour],
+            linewidths=1.1,
+            linestyles="dashed" if dashed else "solid",
+        )
+
+
+def add_colour_bar(
+    figure: Figure, colours: Colormap, scale: Normalize, axes: Any, label: str, **place: Any
+) -> Colorbar:
+    """Colour bar over mid-grey, as the colours look on tissue."""
+    numbers = ScalarFormatter()
+    numbers.set_powerlimits((-2, 3))
+    bar = figure.colorbar(
+        ScalarMappable(scale, colours), ax=axes, format=numbers, extend="both" if is_signed(scale) else "max", **place
+    )
+    bar.ax.set_facecolor("0.35")
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    return bar
