@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from .maps import MapStore
 from .protocol import Protocol, load_config, save_config
-from .scores import CsvLog, Failure, Note, Prediction, Score, TieBreak
+from .scores import CsvLog, Curve, Failure, Note, Prediction, Score, TieBreak
 
 __all__ = ["Logs", "locked", "prepare"]
 
@@ -73,6 +73,7 @@ class Logs:
     predictions: CsvLog[Prediction]
     failures: CsvLog[Failure]
     notes: CsvLog[Note]
+    curves: CsvLog[Curve]
     maps: MapStore
 
     @classmethod
@@ -90,12 +91,27 @@ class Logs:
             CsvLog(folder / "predictions.csv", Prediction),
             CsvLog(folder / "errors.csv", Failure),
             CsvLog(folder / "notes.csv", Note),
+            CsvLog(folder / "curves.csv", Curve),
             MapStore(folder / "maps"),
+        )
+
+    def keep_curves(
+        self,
+        case: tuple[str, str],
+        methods: Sequence[str],
+        metric: str,
+        curves: Sequence[Mapping[str, Sequence[float]]],
+    ) -> None:
+        """Write the curves behind the scores of a case, of each method those of its map."""
+        self.curves.append(
+            Curve(*case, method, metric, order, " ".join(f"{value:.6g}" for value in outputs))
+            for method, by_order in zip(methods, curves, strict=True)
+            for order, outputs in by_order.items()
         )
 
     def clear(self) -> None:
         """Empty all of them."""
-        for log in (self.scores, self.tie_breaks, self.predictions, self.failures, self.notes):
+        for log in (self.scores, self.tie_breaks, self.predictions, self.failures, self.notes, self.curves):
             log.replace([])
         self.maps.clear()
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -231,11 +232,12 @@ class ComparisonRun:
         explains = "explanations" in scorer.spec.needs
         if len(calls) > 1 and not explains:
             try:
-                scores = self._scores(image, scorer, [maps[call.label] for call in calls])
+                scores = self._scores(image, scorer, calls, maps)
             except Exception as error:  # an odd map may break a metric in any way: below it breaks its own score alone
                 if stops_the_run(error) and isinstance(error, OSError):
                     raise
-                self._say(f"{image.case.identity}: {_one_line(error)}; scoring its maps one by one")
+                if sys.stderr is not None:
+                    print(f"{image.case.identity}: {_one_line(error)}; scoring its maps one by one", file=sys.stderr)
             else:
                 for call, values in zip(calls, scores, strict=True):
                     self._write_scores(image, call, scorer, values)
@@ -243,7 +245,7 @@ class ComparisonRun:
         for call in calls:
             explain = call.explain_func(self._explained(image, image.target)) if explains else None
             try:
-                (values,) = self._scores(image, scorer, [maps[call.label]], explain)
+                (values,) = self._scores(image, scorer, [call], maps, explain)
             except Exception as error:
                 self._book(image.case, call.label, scorer.name, error)
                 if is_of_the_machine(error):
@@ -251,9 +253,13 @@ class ComparisonRun:
                 values = [math.nan]
             self._write_scores(image, call, scorer, values)
 
-    def _scores(self, image: _Image, scorer: Scorer, maps: Sequence[Array], explain: Any = None) -> list[list[float]]:
-        plan = self.plan
-        return score_maps(scorer, maps, image.scored, plan.classifier.module, plan.protocol, plan.device, explain)
+    def _scores(
+        self, image: _Image, scorer: Scorer, calls: Sequence[MethodCall], maps: dict[str, Array], explain: Any = None
+    ) -> list[list[float]]:
+        plan, labels = self.plan, [call.label for call in calls]
+        keep = partial(self.logs.keep_curves, image.case.key, labels, scorer.name)
+        module, relevance = plan.classifier.module, [maps[label] for label in labels]
+        return score_maps(scorer, relevance, image.scored, module, plan.protocol, plan.device, explain, keep)
 
     def _book(self, case: Case, method: str, metric: str, error: Exception) -> None:
         """Write why there is no score; stop where the cause is not this image, since nothing has ever worked."""
@@ -274,8 +280,7 @@ class ComparisonRun:
             raise ValueError(f"{what} failed on {failures} images and worked on none: {_one_line(error)}") from error
 
     def _write_scores(self, image: _Image, call: MethodCall, scorer: Scorer, values: list[float]) -> None:
-        target = self.plan.classifier.class_names[image.target]
-        self._write(image.case, image.predicted, target, call, scorer, values)
+        self._write(image.case, image.predicted, self.plan.classifier.class_names[image.target], call, scorer, values)
 
     def _write(
         self, case: Case, predicted: str, target: str, call: MethodCall, scorer: Scorer, values: list[float]
@@ -289,11 +294,6 @@ class ComparisonRun:
         row = Score(case.identity, case.label, predicted, target, call.label, scorer.name, mean)
         self.logs.scores.append([row])
         self._done.add(row.key)
-
-    @staticmethod
-    def _say(text: str) -> None:
-        if sys.stderr is not None:
-            print(text, file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

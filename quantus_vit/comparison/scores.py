@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["CsvLog", "Failure", "Note", "Prediction", "Score", "TieBreak"]
+__all__ = ["CsvLog", "Curve", "Failure", "Note", "Prediction", "Score", "TieBreak"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,27 @@ class Note:
     note: str
 
 
-Row = TypeVar("Row", Score, TieBreak, Prediction, Failure, Note)
+@dataclass(frozen=True)
+class Curve:
+    """How the target's output falls while a map's patches are removed: a row of ``curves.csv``.
+
+    ``order`` is "mif" where the most relevant patches go first, "lif" where the least relevant do. ``outputs`` are the
+    model's, from nothing removed to everything in equal steps, parted by spaces.
+    """
+
+    path: str
+    label: str
+    method: str
+    metric: str
+    order: str
+    outputs: str
+
+    def values(self) -> list[float]:
+        """The outputs as numbers."""
+        return [float(text) for text in self.outputs.split()]
+
+
+Row = TypeVar("Row", Score, TieBreak, Prediction, Failure, Note, Curve)
 
 _READERS = {"int": int, "float": float, "str": str}
 

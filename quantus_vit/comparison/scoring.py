@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,11 @@ from .metrics import Scorer
 from .protocol import Protocol
 from .ties import break_ties, ties_matter
 
-__all__ = ["ScoredImage", "score_maps"]
+__all__ = ["KeepCurves", "ScoredImage", "score_maps"]
 
 Array = npt.NDArray[Any]
+KeepCurves: TypeAlias = "Callable[[Sequence[Mapping[str, Sequence[float]]]], None]"
+"""Takes for each map the curves behind its score: order -> outputs."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def score_maps(
     protocol: Protocol,
     device: str,
     explain_func: Callable[..., Array] | None = None,
+    keep_curves: KeepCurves | None = None,
 ) -> list[list[float]]:
     """Score maps of one image by one plain Quantus call; together they share the model's forward passes.
 
@@ -73,6 +76,8 @@ def score_maps(
     explain_func : callable, optional
         Recomputes the map for metrics that call the method again, called as Quantus calls it; then there can be one
         map alone.
+    keep_curves : callable, optional
+        Called with the curves where the metric draws some; a map without a score has none.
 
     Returns
     -------
@@ -82,7 +87,11 @@ def score_maps(
     """
     variants = [_variants(scorer, relevance, image, protocol) for relevance in maps]
     batch = np.concatenate([np.empty((0, 1, *image.image.shape[1:])), *variants])
-    scores = _call(scorer, batch, image, module, protocol, device, explain_func) if len(batch) else []
+    metric = scorer.build()
+    scores = _call(metric, scorer, batch, image, module, protocol, device, explain_func) if len(batch) else []
+    if keep_curves is not None and scorer.spec.curves is not None and len(batch):
+        drawn = iter(scorer.spec.curves(metric))
+        keep_curves([next(drawn) if len(orders) else {} for orders in variants])
     queue = iter(scores)
     return [
         [scorer.spec.summarise(next(queue)) for _ in orders] if len(orders) else [float("nan")] for orders in variants
@@ -102,6 +111,7 @@ def _variants(scorer: Scorer, relevance: Array, image: ScoredImage, protocol: Pr
 
 
 def _call(
+    metric: Any,
     scorer: Scorer,
     batch: Array,
     image: ScoredImage,
@@ -115,7 +125,7 @@ def _call(
     with warnings.catch_warnings():
         # Quantus warns about every step that changes nothing, such as black borders under a black baseline.
         warnings.simplefilter("ignore")
-        scores: Sequence[Any] = scorer.build()(
+        scores: Sequence[Any] = metric(
             model=module,
             x_batch=np.repeat(image.image.numpy()[None], count, axis=0),
             y_batch=np.full(count, image.target),

@@ -341,3 +341,15 @@ def test_a_multilabel_data_set_gives_a_case_for_each_finding(tmp_path, names, la
     classifier = classifier_of(LinearModel(), names, "multilabel")
     cases = cases_of(dataset, match_labels(classifier, dataset))
     assert sorted((case.label, case.index) for case in cases) == expected
+
+
+def test_removal_curves_are_written_once_for_each_map(tmp_path, model: LinearModel, contribution_method: str) -> None:
+    settings = protocol(metrics=("RemovalCurve[steps=2]",), tie_breaks=1)
+    for _ in range(2):  # the second run finds everything done
+        start(tmp_path, model, Images([0, 1]), settings).run(quiet=True)
+    rows = logs_of(tmp_path).curves.rows
+    assert [(row.method, row.order) for row in rows] == 2 * [
+        (method, order) for method in ("Contribution", "Random") for order in ("mif", "lif")
+    ]
+    assert all(len(row.values()) == 3 for row in rows)
+    assert rows[0].values()[0] == pytest.approx(rows[1].values()[0])

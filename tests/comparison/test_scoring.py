@@ -225,3 +225,21 @@ def test_maps_scored_together_get_the_scores_they_get_alone(model: LinearModel) 
         assert [len(scores) for scores in together] == [1, 1, 2 if "order" in scorer.spec.needs else 1]
         for one, other in zip(together, alone, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_curves_of_a_removal_are_kept_for_each_map(model: LinearModel) -> None:
+    """A linear model's output without some patches is a sum, so the curve is known."""
+    scorer, settings = scorer_of("RemovalCurve", tie_breaks=1)
+    item, kept = scored(), []
+    maps = [exact_map(model, item, 0), np.zeros((1, SIZE, SIZE))]
+    score_maps(replace(scorer, settings={**scorer.settings, "removal": 0.0, "steps": 4}), maps, item, model, settings,
+               "cpu", keep_curves=kept.append)  # fmt: skip
+    ((curves, none),) = kept
+    assert none == {}  # a map without contrast has no score and no curve
+    patch = int(scorer.settings["patch_size"])
+    sums = maps[0][0].reshape(SIZE // patch, patch, -1, patch).sum((1, 3)).ravel()
+    largest_first = np.sort(sums)[::-1]
+    counts = np.rint(np.linspace(0, len(sums), 5)).astype(int)
+    bias = float(model.layer.bias[0].detach())
+    np.testing.assert_allclose(curves["mif"], [largest_first[n:].sum() + bias for n in counts], atol=1e-4)
+    np.testing.assert_allclose(curves["lif"], [largest_first[: len(sums) - n].sum() + bias for n in counts], atol=1e-4)

@@ -6,7 +6,7 @@ metric's builder does when it is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,6 +96,8 @@ class MetricSpec:
         Whether negative relevance is set to zero before (shares of mass mean nothing with both signs).
     summarise : callable
         Makes a number of what the metric returns for a map.
+    curves : callable or None
+        Takes from a metric that has been called, for each map, the curves behind its score: order -> outputs.
     """
 
     name: str
@@ -108,6 +110,7 @@ class MetricSpec:
     needs: frozenset[Need] = frozenset()
     positive_only: bool = False
     summarise: Callable[[Any], float] = float
+    curves: Callable[[Any], Sequence[Mapping[str, Sequence[float]]]] | None = None
 
     def __post_init__(self) -> None:
         if self.category not in CATEGORIES:

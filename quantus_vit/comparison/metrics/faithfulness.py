@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from ..protocol import Protocol
@@ -103,6 +104,7 @@ SPECS = (
         higher_is_better=True,
         build=_removal_curve,
         settings=_patches,
+        curves=attrgetter("curves"),
     ),
     MetricSpec(
         name="SaCo",
