@@ -17,6 +17,7 @@ from .meta_evaluation import MetaRow
 from .planning import make_plan, model_digest
 from .protocol import Protocol, default_features_in_step
 from .protocols import PROTOCOLS
+from .rows import forget_failures
 from .runner import ComparisonRun
 from .summary import summarise, write_summary
 
@@ -67,7 +68,9 @@ def judge_metrics(
     if report_only and not (place / "scores.csv").exists():
         return []
     with locked(place):
-        run = ComparisonRun(plan, prepare(place, judged, {}))
+        logs = prepare(place, judged, {})
+        forget_failures(logs, retry_failed=not report_only)
+        run = ComparisonRun(plan, logs)
         if not report_only:
             run.run(quiet)
         summary = summarise(run, labels)

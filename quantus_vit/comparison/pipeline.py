@@ -23,6 +23,7 @@ from .meta_run import judge_metrics
 from .planning import make_plan, try_first_image
 from .protocol import Protocol
 from .report import write_report
+from .rows import forget_failures
 from .runner import ComparisonRun
 from .sampling import Selection
 from .scores import Score
@@ -123,7 +124,9 @@ def compare(
         try_first_image(plan)
     environment = describe_environment(device, command) | {"sample": selection.describe()}
     with locked(folder):
-        run = ComparisonRun(plan, prepare(folder, protocol, environment), retry_failed and not report_only)
+        logs = prepare(folder, protocol, environment)
+        forget_failures(logs, retry_failed and not report_only)
+        run = ComparisonRun(plan, logs)
         interrupted, judged = False, []
         if not report_only:
             try:

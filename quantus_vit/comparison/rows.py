@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from .folder import Logs
 from .plan import Plan
-from .scores import Score
+from .scores import Score, TieBreak
 
-__all__ = ["forget_failures", "scores_of"]
+__all__ = ["forget_failures", "scores_of", "tie_breaks_of"]
 
 
 def forget_failures(logs: Logs, retry_failed: bool) -> None:
@@ -47,3 +48,16 @@ def scores_of(plan: Plan, logs: Logs) -> list[Score]:
         if (row.path, row.label) in cases and row.method in methods and row.metric in metrics:
             rows.setdefault(row.key, row)
     return sorted(rows.values(), key=lambda row: (metrics[row.metric], methods[row.method], cases[row.path, row.label]))
+
+
+def tie_breaks_of(scores: Sequence[Score], logs: Logs) -> list[TieBreak]:
+    """The orders of ties behind scores, in the scores' order.
+
+    A run that was cut between the two files has written a score's orders twice: the last ones belong to it.
+    """
+    orders: dict[tuple[str, str, str, str], dict[int, TieBreak]] = {score.key: {} for score in scores}
+    for row in logs.tie_breaks.rows:
+        of_score = orders.get((row.path, row.label, row.method, row.metric))
+        if of_score is not None:
+            of_score[row.tie_break] = row
+    return [of_score[number] for of_score in orders.values() for number in sorted(of_score)]

@@ -27,7 +27,7 @@ from .metrics import Scorer
 from .plan import Plan
 from .prediction import predict
 from .protocol import image_seed
-from .rows import forget_failures, scores_of
+from .rows import scores_of, tie_breaks_of
 from .scores import Failure, Note, Prediction, Score, TieBreak
 from .scoring import ScoredImage, score_maps
 
@@ -56,15 +56,12 @@ class ComparisonRun:
     ----------
     plan : Plan
     logs : Logs
-        Of the result folder. Rows of failed images are taken out, so that these are tried again.
-    retry_failed : bool
-        False keeps them as they are; failures of the machine are tried again all the same.
+        Of the result folder; what :func:`~.rows.forget_failures` took out is tried again.
     """
 
-    def __init__(self, plan: Plan, logs: Logs, retry_failed: bool = True) -> None:
+    def __init__(self, plan: Plan, logs: Logs) -> None:
         self.plan = plan
         self.logs = logs
-        forget_failures(logs, retry_failed)
         self._done = {row.key for row in self.scores()}
         self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}
 
@@ -73,9 +70,8 @@ class ComparisonRun:
         return scores_of(self.plan, self.logs)
 
     def tie_breaks(self) -> list[TieBreak]:
-        """The orders of ties behind :meth:`scores`."""
-        keys = {row.key for row in self.scores()}
-        return [row for row in self.logs.tie_breaks.rows if (row.path, row.label, row.method, row.metric) in keys]
+        """The orders of ties behind :meth:`scores`, in their order."""
+        return tie_breaks_of(self.scores(), self.logs)
 
     def predictions(self) -> list[Prediction]:
         """What the model says of this run's cases."""
@@ -85,13 +81,19 @@ class ComparisonRun:
         """How many rows of the file :meth:`scores` leaves out."""
         return len(self.logs.scores.rows) - len(self.scores())
 
-    def run(self, quiet: bool = False) -> None:
+    def cases_left(self) -> list[Case]:
+        """The cases that lack a score, in the plan's order."""
+        return [case for case in self.plan.cases if self._wanted(case)]
+
+    def run(self, quiet: bool = False, cases: Sequence[Case] | None = None) -> None:
         """Compute what is missing; after the first case say how long the others will take.
 
         Parameters
         ----------
         quiet : bool
             No progress bar, and no word on the time.
+        cases : sequence of Case, optional
+            Those of the plan that are this process's share; None for all.
 
         Raises
         ------
@@ -104,11 +106,12 @@ class ComparisonRun:
         """
         # A log file gets a line each half minute, a terminal a bar that moves.
         interval = 0.5 if sys.stderr is not None and sys.stderr.isatty() else 30.0
-        total = len(self.plan.cases) * len(self.plan.methods)
+        share = self.plan.cases if cases is None else cases
+        total = len(share) * len(self.plan.methods)
         hidden = quiet or sys.stderr is None
         with tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="compare", smoothing=0.05) as bar:
-            left = [case for case in self.plan.cases if self._wanted(case)]
-            for case in self.plan.cases:
+            left = [case for case in share if self._wanted(case)]
+            for case in share:
                 if hidden or len(left) < 2 or case != left[0]:
                     self._run_case(case, bar)
                     continue

@@ -353,3 +353,23 @@ def test_removal_curves_are_written_once_for_each_map(tmp_path, model: LinearMod
     ]
     assert all(len(row.values()) == 3 for row in rows)
     assert rows[0].values()[0] == pytest.approx(rows[1].values()[0])
+
+
+def test_a_share_of_the_cases_leaves_the_others(tmp_path, model: LinearModel) -> None:
+    run = start(tmp_path, model, Images(LABELS))
+    assert run.cases_left() == list(run.plan.cases)
+    run.run(quiet=True, cases=run.plan.cases[1::2])
+    assert {row.path for row in scores_in(tmp_path)} == {case.identity for case in run.plan.cases[1::2]}
+    assert run.cases_left() == list(run.plan.cases[::2])
+    assert not run.is_complete()
+
+
+def test_orders_of_ties_come_once_and_in_the_order_of_the_scores(tmp_path, model: LinearModel, scripted) -> None:
+    def blocks(model, inputs, targets, **_):
+        return np.tile(np.arange(4.0).repeat(16).reshape(1, 1, 8, 8), (len(inputs), 1, 1, 1))
+
+    run = finish(tmp_path, model, settings=protocol(methods=(scripted(blocks),)))
+    ties, log = run.tie_breaks(), run.logs.tie_breaks
+    log.replace(reversed([*log.rows[:3], *log.rows]))
+    assert run.tie_breaks() == ties
+    assert [row.path for row in ties[::2]] == [row.path for row in run.scores()]

@@ -18,6 +18,7 @@ from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import Logs, prepare
 from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.protocol import Protocol
+from quantus_vit.comparison.rows import forget_failures
 from quantus_vit.comparison.runner import ComparisonRun
 from quantus_vit.comparison.scoring import ScoredImage
 from quantus_vit.data import Annotation, Record, Sample, XrayDataset
@@ -133,7 +134,9 @@ def start(
     chosen = replace(settings or protocol(), data_digest=data_digest(dataset))
     plan, _, _ = make_plan(chosen, classifier_of(model), dataset, "cpu")
     folder.mkdir(exist_ok=True)
-    return ComparisonRun(plan, prepare(folder, chosen, {}), retry_failed)
+    logs = prepare(folder, chosen, {})
+    forget_failures(logs, retry_failed)
+    return ComparisonRun(plan, logs)
 
 
 def logs_of(folder: Path) -> Logs:
