@@ -82,8 +82,65 @@ class Geometry:
         canvas[into] = resized[out_of]
         return canvas
 
+    def undo(self, values: npt.ArrayLike, nearest: bool = False) -> npt.NDArray[np.float32]:
+        """Bring values of the input's pixels back to the pixels of the file: the inverse of :meth:`points`.
+
+        Parameters
+        ----------
+        values : array_like
+            ``size``, such as a map of relevance.
+        nearest : bool
+            Take the nearest pixel's value instead of interpolating between the four around (bilinearly).
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, of the shape ``original``; nan where a crop took the file's pixel away. Values are interpolated,
+            not shared out: their sum changes with the number of pixels.
+
+        Raises
+        ------
+        ValueError
+            Another shape than ``size``.
+        """
+        array = np.asarray(values, dtype=np.float32)
+        if array.shape != self.size:
+            raise ValueError(f"values of the input's pixels have the shape {self.size}, got {array.shape}")
+        (rows, row_seen), (columns, column_seen) = (
+            _sampling(length, *axis, nearest) for length, axis in zip(self.original, self._axes(), strict=True)
+        )
+        across = array[:, columns.below] * (1 - columns.share) + array[:, columns.above] * columns.share
+        result = across[rows.below] * (1 - rows.share)[:, None] + across[rows.above] * rows.share[:, None]
+        result[~row_seen] = np.nan
+        result[:, ~column_seen] = np.nan
+        return result
+
     def _axes(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         return (self.top, self.resized[0], self.size[0]), (self.left, self.resized[1], self.size[1])
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """For each pixel of the file along one axis the two of the input around it, and the share of the second."""
+
+    below: npt.NDArray[np.intp]
+    above: npt.NDArray[np.intp]
+    share: npt.NDArray[np.float32]
+
+
+def _sampling(
+    original: int, start: int, resized: int, wanted: int, nearest: bool
+) -> tuple[_Neighbours, npt.NDArray[np.bool_]]:
+    """Where the centres of ``original`` pixels lie among those of the input, and whether it has them."""
+    positions = (np.arange(original) + 0.5) * (resized / original) - start
+    seen = (positions >= 0) & (positions < wanted)
+    covered, _ = _overlap(start, resized, wanted)
+    # Between the outermost centres that the image covers, so that a border's values do not bleed into it.
+    inner = np.clip(positions - 0.5, covered.start, max(covered.stop - 1, covered.start))
+    below = np.floor(inner + 0.5 if nearest else inner).astype(np.intp)
+    above = np.minimum(below + 1, max(covered.stop - 1, covered.start))
+    share = np.zeros(original) if nearest else inner - below
+    return _Neighbours(below, above, share.astype(np.float32)), seen
 
 
 def _overlap(start: int, length: int, wanted: int) -> tuple[slice, slice]:

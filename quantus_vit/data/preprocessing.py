@@ -203,6 +203,25 @@ class Preprocessing:
         """
         return self.geometry(shape).points(xy)
 
+    def undo(self, relevance: npt.ArrayLike, shape: tuple[int, int], nearest: bool = False) -> npt.NDArray[np.float32]:
+        """Bring a map of the input back to the pixels of the file.
+
+        Parameters
+        ----------
+        relevance : array_like
+            ``(H, W)``, one value a pixel of the input.
+        shape : tuple of int
+            Height and width of the file's image.
+        nearest : bool
+            See :meth:`Geometry.undo`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(h, w)``; nan where the model did not see the file's pixel.
+        """
+        return self.geometry(shape).undo(relevance, nearest)
+
     def grey(self, image: torch.Tensor) -> torch.Tensor:
         """Undo the normalisation.
 
