@@ -15,7 +15,7 @@ from .errors import UnsupportedOperationError
 from .import_hook import AfterImport as _AfterImport
 
 if TYPE_CHECKING:
-    from . import data, metrics
+    from . import data, metrics, pictures
     from .attribution import (
         AttentionRollout,
         AttnLRP,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from .lime import LimeCXR
     from .models import Classifier, load_model
+    from .pictures import show, visualize
     from .quantus_plugin import available_methods, register, register_method, unregister, unregister_method
     from .quantus_plugin.gradients import GradientEnabled, gradients_enabled
     from .targets import RegionTarget, TextTargets
@@ -59,10 +60,13 @@ __all__ = [
     "gradients_enabled",
     "load_model",
     "metrics",
+    "pictures",
     "register",
     "register_method",
+    "show",
     "unregister",
     "unregister_method",
+    "visualize",
 ]
 
 # Where each public name lives; a submodule stands for itself.
@@ -92,6 +96,9 @@ _MODULES = {
     "unregister_method": ".quantus_plugin",
     "data": ".data",
     "metrics": ".metrics",
+    "pictures": ".pictures",
+    "show": ".pictures",
+    "visualize": ".pictures",
 }
 
 

@@ -110,7 +110,8 @@ class Geometry:
             _sampling(length, *axis, nearest) for length, axis in zip(self.original, self._axes(), strict=True)
         )
         across = array[:, columns.below] * (1 - columns.share) + array[:, columns.above] * columns.share
-        result = across[rows.below] * (1 - rows.share)[:, None] + across[rows.above] * rows.share[:, None]
+        result: npt.NDArray[np.float32] = np.empty(self.original, dtype=np.float32)
+        result[:] = across[rows.below] * (1 - rows.share)[:, None] + across[rows.above] * rows.share[:, None]
         result[~row_seen] = np.nan
         result[:, ~column_seen] = np.nan
         return result

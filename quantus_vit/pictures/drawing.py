@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -18,23 +19,36 @@ from matplotlib.ticker import ScalarFormatter
 
 from .scales import is_signed
 
-__all__ = ["add_colour_bar", "draw_outline", "draw_relevance", "draw_xray"]
+__all__ = ["TISSUE", "add_colour_bar", "draw_outline", "draw_relevance", "draw_xray", "hide_frame"]
 
 Array = npt.NDArray[Any]
 
+TISSUE = "0.35"
+"""The grey behind maps and colour bars that lie over no picture."""
+
 
 def draw_xray(axes: Axes, grey: Array) -> None:
-    """Draw an X-ray ``(H, W)`` of values in [0, 1], without ticks."""
+    """Draw an X-ray ``(H, W)``, or a picture in colours ``(H, W, 3)``, of values in [0, 1], without ticks."""
     axes.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, interpolation="bilinear")
+    hide_frame(axes)
+
+
+def hide_frame(axes: Axes) -> None:
+    """Leave out ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def draw_relevance(axes: Axes, relevance: Array, colours: Colormap, scale: Normalize) -> AxesImage:
-    """Lay a map ``(H, W)`` over what the axes show."""
-    return axes.imshow(relevance, cmap=colours, norm=scale, interpolation="nearest")
+def draw_relevance(
+    axes: Axes, relevance: Array, colours: Colormap, scale: Normalize, shape: tuple[int, int] | None = None
+) -> AxesImage:
+    """Lay a map ``(H, W)`` over what the axes show; a coarser one over all of a picture of the given shape."""
+    height, width = shape or relevance.shape
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    shown = np.ma.masked_invalid(relevance)
+    return axes.imshow(shown, cmap=colours, norm=scale, interpolation="nearest", extent=extent)
 
 
 def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False) -> None:
@@ -52,13 +66,17 @@ def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False) -> 
 def add_colour_bar(
     figure: Figure, colours: Colormap, scale: Normalize, axes: Any, label: str, **place: Any
 ) -> Colorbar:
-    """Colour bar over mid-grey, as the colours look on tissue."""
+    """Colour bar over mid-grey, as the colours look on tissue; arrows where values lie beyond its ends."""
     numbers = ScalarFormatter()
     numbers.set_powerlimits((-2, 3))
-    bar = figure.colorbar(
-        ScalarMappable(scale, colours), ax=axes, format=numbers, extend="both" if is_signed(scale) else "max", **place
-    )
-    bar.ax.set_facecolor("0.35")
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, format=numbers, extend=_extend(scale), **place)
+    bar.ax.set_facecolor(TISSUE)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return bar
+
+
+def _extend(scale: Normalize) -> str:
+    if not is_signed(scale):
+        return "max"
+    return "both" if scale.vmax else "min"

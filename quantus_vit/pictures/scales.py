@@ -8,16 +8,31 @@ and matplotlib's colours.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 
-__all__ = ["colour_table", "diverging", "is_signed", "label_of", "scale_of", "sequential", "shared_scale"]
+__all__ = [
+    "SIGNS",
+    "Sign",
+    "colour_table",
+    "diverging",
+    "is_signed",
+    "label_of",
+    "scale_of",
+    "sequential",
+    "shared_scale",
+    "with_sign",
+]
 
 Array = npt.NDArray[Any]
+
+Sign = Literal["all", "positive", "negative", "absolute_value"]
+SIGNS: tuple[Sign, ...] = ("all", "positive", "negative", "absolute_value")
+"""What of a map is shown; the names are Captum's."""
 
 _LEVELS = 256
 _MOST_OPAQUE = 0.85
@@ -38,6 +53,11 @@ def diverging() -> Colormap:
     colours = colormaps["PuOr_r"](np.where(strength < 0, 0.28 + 0.22 * strength, 0.72 + 0.18 * strength))
     colours[:, 3] = _opacity(np.abs(strength))
     return ListedColormap(colours, name="signed relevance")
+
+
+def against() -> Colormap:
+    """The half of :func:`diverging` below zero, from opaque purple to transparent."""
+    return ListedColormap(diverging()(np.arange(_LEVELS // 2)), name="relevance against")
 
 
 def _opacity(strength: Array) -> Array:
@@ -120,3 +140,49 @@ def is_signed(scale: Normalize) -> bool:
 def label_of(scale: Normalize) -> str:
     """What a colour bar says beside its numbers."""
     return "relevance (orange: for the class, purple: against)" if is_signed(scale) else "relevance"
+
+
+def with_sign(
+    relevance: npt.ArrayLike, sign: Sign = "all", limit: float | None = None
+) -> tuple[Array, Colormap, Normalize, str]:
+    """The part of a map that has a sign, with colours, scale and the words of its colour bar.
+
+    Parameters
+    ----------
+    relevance : array_like
+    sign : str
+        "all": as it is, on a scale around 0 where any value is negative; "positive" or "negative": values of the other
+        sign become 0, and negative ones stay negative; "absolute_value": the strength without the sign.
+    limit : float, optional
+        Where the scale ends, to either side; None: by the map's own values, see :func:`scale_of`.
+
+    Returns
+    -------
+    values : numpy.ndarray
+    colours : matplotlib.colors.Colormap
+    scale : matplotlib.colors.Normalize
+    label : str
+
+    Raises
+    ------
+    ValueError
+        An unknown sign, or a limit that is not positive.
+    """
+    if sign not in SIGNS:
+        raise ValueError(f"sign must be one of {', '.join(map(repr, SIGNS))}, got {sign!r}")
+    if limit is not None and not limit > 0:
+        raise ValueError(f"limit must be a positive number, got {limit!r}")
+    values = np.asarray(relevance)
+    if sign == "positive":
+        values = np.maximum(values, 0)
+    elif sign == "negative":
+        values = np.minimum(values, 0)
+    elif sign == "absolute_value":
+        values = np.abs(values)
+    colours, scale = scale_of(values)
+    largest = limit or float(scale.vmax or 1.0)
+    if sign == "negative":
+        return values, against(), Normalize(-largest, 0.0), "relevance against the class"
+    scale = Normalize(-largest if is_signed(scale) else 0.0, largest)
+    words = {"positive": "relevance for the class", "absolute_value": "strength of relevance, for or against"}
+    return values, colours, scale, words.get(sign, label_of(scale))

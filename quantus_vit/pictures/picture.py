@@ -1,0 +1,82 @@
+"""A matplotlib figure that a notebook shows by itself, and files of it that are whole or not there.
+
+Knows matplotlib's figure and its Agg canvas; pyplot is never imported, so nothing of a figure stays behind.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = ["Picture", "save_figure", "write_whole"]
+
+_DPI = 150
+_PLAIN_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+"""Text stays text: whole fonts are embedded in PDF and PostScript."""
+
+
+class Picture(Figure):
+    """A figure that shows itself at the end of a notebook's cell, whatever the backend.
+
+    It is no figure of pyplot's: nothing keeps it alive, ``plt.show()`` does not know it, and ``save`` or
+    ``savefig`` writes it.
+    """
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        FigureCanvasAgg(self).print_png(content)
+        return content.getvalue()
+
+    def save(self, path: str | os.PathLike[str], dpi: float = _DPI) -> None:
+        """Write the picture; the end of the name says in which format, PNG, PDF, SVG or another of matplotlib's.
+
+        Parameters
+        ----------
+        path : path
+        dpi : float
+            Dots an inch of pictures and of what is drawn as a picture.
+        """
+        save_figure(self, path, dpi)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = _DPI, **options: Any) -> None:
+    """Write a figure, text as text with its fonts embedded; a crash leaves the file of before.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path
+        With the end of a format of matplotlib's.
+    dpi : float
+    **options
+        Of ``savefig``.
+    """
+    place = Path(path)
+    kind = place.suffix.lower().lstrip(".")
+    with rc_context(_PLAIN_FONTS):
+        write_whole(place, lambda file: figure.savefig(file, format=kind, dpi=dpi, **options))
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file under another name first, so that it is whole or not there.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    write : callable
+        Writes into a binary file.
+    """
+    partial = path.with_name(f".{path.name}.new")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
