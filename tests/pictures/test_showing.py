@@ -1,4 +1,4 @@
-"""``show`` and ``visualize``: what their pictures have in which place, which signs they keep, and what is left behind."""
+"""``show`` and ``visualize``: what is where in their pictures, which signs they keep, and what is left behind."""
 
 from __future__ import annotations
 
