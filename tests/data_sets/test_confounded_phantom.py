@@ -47,6 +47,26 @@ def test_a_larger_share_keeps_the_carriers_of_a_smaller_one():
     assert all(many.carries(index) for index in range(300) if few.carries(index))
 
 
+def test_hidden_lesions_leave_label_and_artefact():
+    mild = ConfoundedPhantom("letter", 1.0, count=30, seed=1, image_size=64, hidden=0.5)
+    shown = ConfoundedPhantom("letter", 1.0, count=30, seed=1, image_size=64)
+    plain = Phantom(count=30, seed=1, image_size=64)
+    assert {mild.labels[index] for index in range(30) if mild.hides(index)} == {0}
+    assert 2 <= sum(map(mild.hides, range(30))) <= 8
+    for index in range(30):
+        assert mild.labels[index] == plain.labels[index]
+        masks = mild.records[index].annotations
+        if mild.hides(index):
+            healthy = plain.twin(index)["image"][0] * 0.229 + 0.485
+            mask = masks["artefact"].read()
+            assert not masks["infection"].read().any()
+            assert mask.any()
+            assert np.abs(mild.grey(index) - healthy.numpy())[~mask].mean() < 0.01
+        else:
+            np.testing.assert_array_equal(mild.grey(index), shown.grey(index))
+    assert {record.identity for record in mild.records}.isdisjoint(record.identity for record in shown.records)
+
+
 def test_by_its_spec():
     found = open_data("confounded:tube@80", split="Val", count=5, image_size=64)
     assert (found.artefact, found.share, found.split, len(found)) == ("tube", 0.8, "Val", 5)
@@ -59,6 +79,7 @@ def test_by_its_spec():
         ("confounded:ring@80", "artefact must be one of 'letter', 'corner', 'tube', not 'ring'"),
         ("confounded:tube@many", "a percentage such as 80, not 'many'"),
         ("confounded:tube@180", r"share must be in \[0, 1\], not 1.8"),
+        ("confounded:tube@-5", r"share must be in \[0, 1\], not -0.05"),
     ],
 )
 def test_what_cannot_be_planted_is_told(spec, message):

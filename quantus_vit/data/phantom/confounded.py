@@ -28,6 +28,10 @@ __all__ = ["ARTEFACTS", "CONFOUNDED", "ConfoundedPhantom"]
 
 _STREAM = 7
 """Sets the artefact's random numbers apart from those that draw the film."""
+_HIDDEN_STREAM = 8
+"""The same for the decision whose lesion does not show."""
+
+_HEALTHY = CLASS_NAMES.index("Normal")
 
 _VISIBLE = 0.25
 """Brightness that an artefact must add (of 1) for a pixel to count as its own."""
@@ -90,6 +94,9 @@ class ConfoundedPhantom(Phantom):
         As for :class:`Phantom`.
     carrier : str
         The class.
+    hidden : float
+        In [0, 1]: the part of that class's films on which the disease does not show, as in mild cases; they keep their
+        label. Where the lesion always decides, a model has no reason to look at an artefact.
 
     Raises
     ------
@@ -106,27 +113,38 @@ class ConfoundedPhantom(Phantom):
         split: str = "Train",
         image_size: int = 224,
         carrier: str = "COVID-19",
+        hidden: float = 0.0,
     ) -> None:
         if artefact not in ARTEFACTS:
             raise ValueError(f"artefact must be one of {', '.join(map(repr, ARTEFACTS))}, not {artefact!r}")
-        if not 0 <= share <= 1:
-            raise ValueError(f"share must be in [0, 1], not {share!r}")
+        for name, value in (("share", share), ("hidden", hidden)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], not {value!r}")
         if carrier not in CLASS_NAMES:
             raise ValueError(f"carrier must be one of {', '.join(map(repr, CLASS_NAMES))}, not {carrier!r}")
-        self.artefact, self.share, self.carrier = artefact, share, carrier
+        self.artefact, self.share, self.carrier, self.hidden = artefact, share, carrier, hidden
         super().__init__(count, seed, split, image_size)
         self.name = f"phantom with {artefact} on {share:.0%} of {carrier}"
 
     def carries(self, index: int) -> bool:
         """Whether that film has the artefact."""
-        return self.labels[index] == CLASS_NAMES.index(self.carrier) and self._rng(index).random() < self.share
+        return self._is_carrier(index) and self._rng(index).random() < self.share
+
+    def hides(self, index: int) -> bool:
+        """Whether that film has the label and shows no lesion."""
+        seed = np.random.SeedSequence((self.seed, SPLITS.index(self.split), index, _HIDDEN_STREAM))
+        return self._is_carrier(index) and np.random.default_rng(seed).random() < self.hidden
+
+    def _is_carrier(self, index: int) -> bool:
+        return self.labels[index] == CLASS_NAMES.index(self.carrier)
 
     def _record(self, split: str, index: int) -> Record:
         plain = super()._record(split, index)
         mask = Annotation("pixel", DrawnMask(self._labelled_film, index, "artefact"))
+        hidden = f",hidden={self.hidden:g}" if self.hidden else ""
         return replace(
             plain,
-            identity=f"{plain.identity}/{self.artefact}@{self.share:g}",
+            identity=f"{plain.identity}/{self.artefact}@{self.share:g}{hidden}",
             annotations={**plain.annotations, "artefact": mask},
         )
 
@@ -135,7 +153,7 @@ class ConfoundedPhantom(Phantom):
         return np.random.default_rng(np.random.SeedSequence(seed))
 
     def _draw(self, index: int, label: int) -> Film:
-        film = super()._draw(index, label)
+        film = super()._draw(index, _HEALTHY if self.hides(index) else label)
         if not self.carries(index):
             return film
         rng = self._rng(index)
@@ -147,14 +165,20 @@ class ConfoundedPhantom(Phantom):
 
 
 def _open(
-    place: str, split: str, count: int = 60, seed: int = 0, image_size: int = 224, carrier: str = "COVID-19"
+    place: str,
+    split: str,
+    count: int = 60,
+    seed: int = 0,
+    image_size: int = 224,
+    carrier: str = "COVID-19",
+    hidden: float = 0.0,
 ) -> ConfoundedPhantom:
     artefact, at, percent = place.partition("@")
     try:
         share = float(percent) / 100 if at else 1.0
     except ValueError:
         raise ValueError(f"confounded:{place}: after the @ stands a percentage such as 80, not {percent!r}") from None
-    return ConfoundedPhantom(artefact, share, count, seed, split, image_size, carrier)
+    return ConfoundedPhantom(artefact, share, count, seed, split, image_size, carrier, hidden)
 
 
 CONFOUNDED = DatasetSpec(
@@ -167,5 +191,6 @@ CONFOUNDED = DatasetSpec(
         "seed": "other seeds give other people (0)",
         "image_size": "side in pixels at which they are drawn (224)",
         "carrier": "class that goes with the artefact (COVID-19)",
+        "hidden": "part of that class's films that show no lesion (0)",
     },
 )
