@@ -128,6 +128,11 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--meta-evaluation", type=int, nargs="?", const=12, default=0, metavar="N",
         help="also judge the metrics on N phantoms (12), whose truth is known; --protocol meta takes many metrics",
     )  # fmt: skip
+    group.add_argument(
+        "--sensitivity", nargs="*", metavar="NAME=VALUE[,VALUE]",
+        help="also rank the methods over a grid of settings; names: metrics, baselines, removals, steps, seeds, "
+        "lime_samples, samples (docs/comparison.md)",
+    )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -145,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
         For what the user can put right; the message says how.
     """
     from ..comparison.pipeline import compare
+    from ..comparison.sensitivity import SensitivityGrid
     from .device import choose_device, set_threads
     from .outcome_text import describe
 
@@ -153,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
     if args.meta_evaluation < 0:
         raise ValueError(f"--meta-evaluation must be a number of phantoms, 1 or more, got {args.meta_evaluation}")
     settings = _settings(args)
+    sensitivity = None if args.sensitivity is None else SensitivityGrid.parse(args.sensitivity)
     set_threads(args.threads)
     if args.model is None and args.data != PHANTOM:
         raise ValueError(
@@ -170,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
     with sigterm_as_interrupt():
         outcome = compare(
             Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
-            args.retry_failed, args.meta_evaluation,
+            args.retry_failed, args.meta_evaluation, sensitivity,
         )  # fmt: skip
     print(describe(outcome, time.monotonic() - started))
     return _exit_code(outcome, args.report_only)

@@ -15,6 +15,7 @@ from .metrics import MetricSpec
 from .protocol import Protocol
 from .sampling import Selection
 from .scores import Failure, Note, Prediction, Score
+from .sensitivity import sensitivity_findings
 from .significance import POWER, SignificanceRow
 from .summary import Summary
 
@@ -71,6 +72,8 @@ def findings(content: ReportContent) -> list[str]:
                 f"The ranking depends on the baseline: {leaders}. {name} alone does not make one method the more "
                 "faithful."
             )
+    if content.summary.sensitivity is not None:
+        sentences += sensitivity_findings(content.summary.sensitivity)
     return sentences
 
 

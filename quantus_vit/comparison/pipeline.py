@@ -27,8 +27,10 @@ from .rows import forget_failures
 from .runner import ComparisonRun
 from .sampling import Selection
 from .scores import Score
+from .sensitivity import SensitivityGrid
 from .significance import SignificanceRow
 from .statistics import TableRow
+from .studies import Studies, StudyTables
 from .summary import summarise, write_summary
 
 __all__ = ["Outcome", "compare", "describe_environment"]
@@ -77,6 +79,7 @@ def compare(
     report_only: bool = False,
     retry_failed: bool = True,
     meta_evaluation: int = 0,
+    sensitivity: SensitivityGrid | None = None,
 ) -> Outcome:
     """Run a protocol and write its tables, figures and report.
 
@@ -102,6 +105,8 @@ def compare(
         Try images again that failed before.
     meta_evaluation : int
         Judge the metrics on so many phantoms afterwards, see :mod:`.meta_evaluation`; 0 for none.
+    sensitivity : SensitivityGrid, optional
+        Rank the methods over a grid of settings afterwards, see :mod:`.sensitivity`.
 
     Returns
     -------
@@ -120,18 +125,21 @@ def compare(
     if report_only and not (folder / "scores.csv").exists():
         raise ValueError(f"{str(folder)!r} holds no scores to report; run the comparison first")
     plan, selection, labels = make_plan(protocol, classifier, dataset, device)
+    studies = Studies(sensitivity)
     if not report_only:
+        studies.check(plan)
         try_first_image(plan)
     environment = describe_environment(device, command) | {"sample": selection.describe()}
     with locked(folder):
         logs = prepare(folder, protocol, environment)
         forget_failures(logs, retry_failed and not report_only)
         run = ComparisonRun(plan, logs)
-        interrupted, judged = False, []
+        interrupted, judged, studied = False, [], StudyTables()
         if not report_only:
             try:
                 run.run(quiet)
                 judged = _judge(folder, protocol, meta_evaluation, device, quiet)
+                studied = studies.run(folder, plan, quiet, report_only=False)
             except KeyboardInterrupt:
                 interrupted = True
                 _say("interrupted: tables of the images so far; the same command goes on from here")
@@ -140,7 +148,8 @@ def compare(
             _say(f"{file}: {count} rows of no case of this run, or twice; they are left out")
         if report_only or interrupted:
             judged = _judge(folder, protocol, meta_evaluation, device, quiet, report_only=True)
-        return _summarise(folder, run, selection, labels, environment, interrupted, judged)
+            studied = studies.run(folder, plan, quiet, report_only=True)
+        return _summarise(folder, run, selection, labels, environment, interrupted, judged, studied)
 
 
 def _judge(
@@ -178,9 +187,10 @@ def _summarise(
     environment: dict[str, Any],
     interrupted: bool,
     judged: list[MetaRow],
+    studied: StudyTables,
 ) -> Outcome:
     scores, complete = run.scores(), run.is_complete()
-    summary = summarise(run, labels)
+    summary = studied.into(summarise(run, labels))
     summary = replace(summary, meta=judged) if judged else summary
     write_summary(folder, summary)
     predictions, count = run.predictions(), len(run.plan.cases)
@@ -190,6 +200,7 @@ def _summarise(
     if not scores:
         return outcome
     _draw_figures(folder, run, scores, labels)
+    studied.draw(folder)
     content = ReportContent(
         protocol=run.plan.protocol,
         environment=environment,

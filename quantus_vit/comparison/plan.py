@@ -45,3 +45,8 @@ class Plan:
         """Masks that a case may be compared with: of its own finding, and of what is no class (lungs, "infection")."""
         classes = {name.casefold() for name in self.dataset.class_names} - {case.label.casefold()}
         return {name: mask for name, mask in sample.masks.items() if name.casefold() not in classes}
+
+    def patients(self) -> dict[str, str]:
+        """Image -> its patient, for the images whose patient is known."""
+        records = {case.identity: self.dataset.records[case.index] for case in self.cases}
+        return {identity: record.patient for identity, record in records.items() if record.patient is not None}

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .meta_evaluation import MetaRow, meta_rows
-from .plan import Plan
 from .planning import mask_kinds
 from .rank_rows import RankRow, rank_rows
 from .runner import ComparisonRun
+from .sensitivity import SensitivityTables
 from .significance import SignificanceRow, significance
 from .statistics import ClassRow, SpreadRow, TableRow, by_class, by_prediction, table, tie_spread, write_table
 
@@ -28,6 +28,7 @@ class Summary:
     by_prediction: list[ClassRow] = field(default_factory=list)
     spread: list[SpreadRow] = field(default_factory=list)
     meta: list[MetaRow] = field(default_factory=list)
+    sensitivity: SensitivityTables | None = None
 
 
 def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
@@ -43,7 +44,7 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
     about = {scorer.name: (scorer.spec.category, kinds[scorer.name]) for scorer in plan.scorers}
     roles = {call.label: call.spec.role for call in plan.methods}
     higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
-    patients = patients_of(plan)
+    patients = plan.patients()
     correct = {(row.path, row.label): bool(row.correct) for row in run.predictions()}
     return Summary(
         table=table(scores, about, roles, patients),
@@ -62,12 +63,6 @@ def _judge_metrics(
     truth = run.plan.protocol.truth
     controls = [call.label for call in run.plan.methods if call.spec.role == "control" and call.label != truth]
     return meta_rows(run.scores(), truth, controls, higher, correct)
-
-
-def patients_of(plan: Plan) -> dict[str, str]:
-    """Image -> its patient, for the images of a plan whose patient is known."""
-    records = {case.identity: plan.dataset.records[case.index] for case in plan.cases}
-    return {identity: record.patient for identity, record in records.items() if record.patient is not None}
 
 
 def write_summary(folder: Path, summary: Summary) -> None:

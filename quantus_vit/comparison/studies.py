@@ -1,0 +1,74 @@
+"""What a comparison looks into beside the scores of its methods, each study in files of its own.
+
+Knows the studies; every one of them goes on where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .figures.sensitivity import draw_sensitivity
+from .plan import Plan
+from .sensitivity import SensitivityGrid, SensitivityTables, plan_sensitivity, study_sensitivity
+from .summary import Summary
+
+__all__ = ["Studies"]
+
+
+@dataclass(frozen=True)
+class Studies:
+    """The studies of one comparison.
+
+    Parameters
+    ----------
+    sensitivity : SensitivityGrid, optional
+        Settings over which the methods are ranked; None for no such study.
+    """
+
+    sensitivity: SensitivityGrid | None = None
+
+    def check(self, plan: Plan) -> None:
+        """Refuse now what would fail after hours of work.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Settings that do not fit the comparison; the message says which.
+        """
+        if self.sensitivity is not None:
+            plan_sensitivity(plan, self.sensitivity)
+
+    def run(self, folder: Path, plan: Plan, quiet: bool, report_only: bool) -> StudyTables:
+        """Run the studies, or with ``report_only`` take what they have found.
+
+        Parameters
+        ----------
+        folder : Path
+            Result folder of the comparison.
+        plan : Plan
+        quiet : bool
+            No progress bar.
+        report_only : bool
+        """
+        found = None
+        if self.sensitivity is not None:
+            found = study_sensitivity(folder, plan, self.sensitivity, quiet, report_only)
+        return StudyTables(found)
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """What the studies found; None for what was not asked for, or has no result yet."""
+
+    sensitivity: SensitivityTables | None = None
+
+    def into(self, summary: Summary) -> Summary:
+        """The tables of a run with those of the studies."""
+        return replace(summary, sensitivity=self.sensitivity)
+
+    def draw(self, folder: Path) -> None:
+        """Draw the studies' figures into a folder."""
+        if self.sensitivity is not None and self.sensitivity.rows:
+            figure = draw_sensitivity(self.sensitivity.rows, self.sensitivity.agreement)
+            figure.savefig(folder / "sensitivity.png", dpi=110)
