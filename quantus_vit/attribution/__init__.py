@@ -6,6 +6,7 @@ from .attention_rollout import AttentionRollout
 from .attn_lrp import AttnLRP
 from .beyond_intuition import BeyondIntuition
 from .generic_attention import GenericAttention
+from .grad_cam import GradCAM
 from .legrad import LeGrad
 from .libragrad import LibraGrad
 from .positional_lrp import PositionalLRP
@@ -19,6 +20,7 @@ __all__ = [
     "AttnLRP",
     "BeyondIntuition",
     "GenericAttention",
+    "GradCAM",
     "LeGrad",
     "LibraGrad",
     "PositionalLRP",

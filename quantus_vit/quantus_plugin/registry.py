@@ -148,6 +148,11 @@ _BUILT_IN = (
         "quantus_vit.attribution:TokenShapley",
         "Shapley values of the patch tokens, by removal in sampled orders",
     ),
+    MethodSpec(
+        "GradCAM",
+        "quantus_vit.attribution:GradCAM",
+        "features of the patch tokens, weighed by their mean gradient (Selvaraju et al. 2017)",
+    ),
 )
 
 

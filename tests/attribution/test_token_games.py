@@ -73,6 +73,23 @@ def test_occlusion_windows_of_additive_models() -> None:
     torch.testing.assert_close(found[:, 0], wanted / count, rtol=1e-9, atol=1e-9)
 
 
+def test_occlusion_windows_in_strides_end_at_the_border() -> None:
+    """Windows of two patches in steps of two over a row of five: 0-1, 2-3, and 3-4 in place of one over the border."""
+    model, x = game(2, 5)
+    alone = each_alone(model, x)[:, 1]
+    pair = alone.sum(1)  # both rows
+    first, second, third = (pair[:, left : left + 2].sum(1) for left in (0, 2, 3))
+    wanted = torch.stack([first, first, second, (second + third) / 2, third], 1)[:, None].expand(-1, 2, -1)
+    found = TokenOcclusion(model, window=2, interpolate=None, stride=2).attribute(x, 1)
+    torch.testing.assert_close(found[:, 0], wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("stride", [0, 3, True])
+def test_wrong_strides(stride: Any) -> None:
+    with pytest.raises(ValueError, match="stride must be a whole number from 1 to 2, the window's size"):
+        TokenOcclusion(nn.Identity(), 2, stride=stride)
+
+
 def test_one_pair_of_orders_is_exact_for_interactions_of_two() -> None:
     """(sum of patches) ** 2: a patch's value is its own square and its half of each product."""
     model, x = game(3, 4, power=2)
