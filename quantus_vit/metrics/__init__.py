@@ -5,9 +5,18 @@ Knows Quantus' public ``Metric`` and the engine's token removal; it knows no met
 
 from __future__ import annotations
 
-from .localisation import AveragePrecision
+from .localisation import AveragePrecision, MaskIoU, TolerantPointingGame
 from .removal import REMOVALS, RemovalSpec
 from .removal_curve import RemovalCurve
 from .saco import SaCo, saco
 
-__all__ = ["REMOVALS", "AveragePrecision", "RemovalCurve", "RemovalSpec", "SaCo", "saco"]
+__all__ = [
+    "REMOVALS",
+    "AveragePrecision",
+    "MaskIoU",
+    "RemovalCurve",
+    "RemovalSpec",
+    "SaCo",
+    "TolerantPointingGame",
+    "saco",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..protocol import Protocol
@@ -16,10 +17,15 @@ TOP_K = 1000
 """Pixels of TopKIntersection, the default of Quantus; at most a quarter of the image."""
 
 
-def _average_precision(**settings: Any) -> Any:
-    from ...metrics import AveragePrecision
+def _own(name: str) -> Callable[..., Any]:
+    """Builder of a metric of this package."""
 
-    return AveragePrecision(**settings)
+    def build(**settings: Any) -> Any:
+        from ... import metrics
+
+        return getattr(metrics, name)(**settings)
+
+    return build
 
 
 def _plain(protocol: Protocol) -> dict[str, Any]:
@@ -57,6 +63,25 @@ SPECS = (
         needs=_MASK,
     ),
     MetricSpec(
+        name="TolerantPointingGame",
+        summary="whether the most relevant pixel lies inside the mask or within 15 pixels of it (Zhang et al., 2018)",
+        category="localisation",
+        higher_is_better=True,
+        build=_own("TolerantPointingGame"),
+        settings=_plain,
+        needs=_MASK,
+    ),
+    MetricSpec(
+        name="MaskIoU",
+        summary="overlap of the mask and the most relevant tenth of the pixels; [share=...] takes another part, to be "
+        "chosen on the Val split",
+        category="localisation",
+        higher_is_better=True,
+        build=_own("MaskIoU"),
+        settings=_plain,
+        needs=_MASK,
+    ),
+    MetricSpec(
         name="AUROC",
         summary="chance that a pixel inside the mask is more relevant than one outside; 0.5 for chance",
         category="localisation",
@@ -69,7 +94,7 @@ SPECS = (
         summary="area under precision and recall of the mask by thresholds of relevance; the mask's area for chance",
         category="localisation",
         higher_is_better=True,
-        build=_average_precision,
+        build=_own("AveragePrecision"),
         settings=_plain,
         needs=_MASK,
     ),
