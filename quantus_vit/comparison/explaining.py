@@ -64,7 +64,7 @@ class MethodCall:
         As the protocol names it, options in brackets.
     spec : MethodSpec
     options : mapping
-        ``xai_lib_kwargs`` of ``quantus.explain``, or keywords of a control.
+        ``xai_lib_kwargs`` of ``quantus.explain``, or keywords of the spec's ``make``.
     precision : str
         Number format of its forward passes, "float32" or "bfloat16".
     """
@@ -108,8 +108,8 @@ class MethodCall:
 
         Called as ``f(model=..., inputs=..., targets=..., device=...)``; returns maps ``(N, 1, H, W)``.
         """
-        if self.spec.control is not None:
-            return self._control_func(image)
+        if self.spec.make is not None:
+            return self._made_func(image)
 
         def explain(model: torch.nn.Module, inputs: Array, targets: Array, **kwargs: Any) -> Array:
             # Not `from quantus import explain`: importing Quantus registers this package's names.
@@ -121,9 +121,9 @@ class MethodCall:
 
         return explain
 
-    def _control_func(self, image: ExplainedImage) -> Callable[..., Array]:
-        control, calls = self.spec.control, 0
-        assert control is not None
+    def _made_func(self, image: ExplainedImage) -> Callable[..., Array]:
+        make, calls = self.spec.make, 0
+        assert make is not None
 
         def no_map(label: str, target: int) -> Array:
             raise ValueError(f"{self.label} needs the map of {label!r}, which only a comparison has")
@@ -133,7 +133,7 @@ class MethodCall:
             maps = []
             for one, target in zip(inputs, targets, strict=True):
                 seen = ControlInputs(model, one, int(target), image.masks, image.seed, calls, image.map_of or no_map)
-                maps.append(control(seen, **self.options))
+                maps.append(make(seen, **self.options))
                 calls += 1
             return np.stack(maps)
 
@@ -198,9 +198,9 @@ def _lacking(spec: MethodSpec) -> list[str]:
 
 def _check_options(call: MethodCall, classifier: Classifier) -> None:
     """Make a method of this package with its options: what it refuses, it refuses now; so for a control's."""
-    if call.spec.control is not None:
+    if call.spec.make is not None:
         try:
-            signature(call.spec.control).bind(None, **call.options)
+            signature(call.spec.make).bind(None, **call.options)
         except TypeError as error:
             raise ValueError(f"{call.label}: {error}; write {call.spec.name}[OPTION=VALUE]") from None
     elif call.spec.name in EXPLAINERS and EXPLAINERS[call.spec.name].is_built_in:

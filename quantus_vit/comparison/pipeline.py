@@ -131,7 +131,7 @@ def compare(
         try_first_image(plan)
     environment = describe_environment(device, command) | {"sample": selection.describe()}
     with locked(folder):
-        logs = prepare(folder, protocol, environment)
+        logs = prepare(folder, plan.protocol, environment)
         forget_failures(logs, retry_failed and not report_only)
         run = ComparisonRun(plan, logs)
         interrupted, judged, studied = False, [], StudyTables()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 from ..data import XrayDataset
 from ..models import Classifier
+from .calls import Call
 from .cases import cases_of, match_labels
 from .explaining import method_calls
-from .metrics import Scorer, build_scorers
+from .methods import METHODS
+from .metrics import METRICS, Scorer, build_scorers
 from .plan import Plan
 from .prediction import predict
 from .protocol import Protocol
@@ -37,6 +40,7 @@ def make_plan(
     Returns
     -------
     plan : Plan
+        Of ``protocol``, without those methods and metrics of a named protocol that model and data cannot serve.
     selection : Selection
         The sample, for reports.
     labels : tuple of str
@@ -52,17 +56,40 @@ def make_plan(
             f"softmax=True scores the softmax of the logits, but the model's task is {classifier.task!r}; score its "
             "logits, without --softmax"
         )
-    methods = method_calls(protocol.methods, protocol.explain_options(), classifier)
     matching = match_labels(classifier, dataset, protocol.classes, protocol.findings)
     selection = select(cases_of(dataset, matching), matching.labels, protocol.samples, protocol.sample_seed)
     records = [dataset.records[case.index] for case in selection.cases]
     masks = tuple(sorted({name for record in records for name in record.annotations}))
+    protocol = _without_unserved(protocol, classifier, masks)
+    methods = method_calls(protocol.methods, protocol.explain_options(), classifier)
     scorers = build_scorers(protocol, masks)
     for scorer in scorers:
         _check_settings(scorer)
     _check_masks(protocol, scorers)
     plan = Plan(protocol, classifier, dataset, selection.cases, tuple(methods), tuple(scorers), device)
     return plan, selection, matching.labels
+
+
+def _without_unserved(protocol: Protocol, classifier: Classifier, masks: tuple[str, ...]) -> Protocol:
+    """The protocol without what model and data cannot serve.
+
+    What a user names is never left out: it is refused.
+    """
+    if protocol.protocol == "custom":
+        return protocol
+    methods, metrics = protocol.methods, protocol.metrics
+    if "methods" not in protocol.overrides:
+        methods = tuple(name for name in methods if _served(name, classifier, masks))
+    if "metrics" not in protocol.overrides and not masks:
+        metrics = tuple(name for name in metrics if "mask" not in METRICS[Call.parse(name).name].needs)
+    return replace(protocol, methods=methods, metrics=metrics)
+
+
+def _served(name: str, classifier: Classifier, masks: tuple[str, ...]) -> bool:
+    call = Call.parse(name)
+    needs = METHODS[call.name].needs if call.name in METHODS else frozenset()
+    mask = call.options.get("mask", "lung")
+    return ("other class" not in needs or len(classifier.class_names) > 1) and ("mask" not in needs or mask in masks)
 
 
 def _check_settings(scorer: Scorer) -> None:

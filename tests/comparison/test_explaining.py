@@ -116,7 +116,7 @@ def test_a_control_sees_the_image_its_masks_and_other_maps(model: LinearModel) -
     def outside_the_lungs(inputs: ControlInputs, strength: float = 1.0) -> np.ndarray:
         return strength * np.where(inputs.masks["lung"], 0.0, inputs.map_of("Other", inputs.target))
 
-    METHODS.add(MethodSpec("Outside", "for the test", role="control", control=outside_the_lungs))
+    METHODS.add(MethodSpec("Outside", "for the test", role="control", make=outside_the_lungs))
     try:
         lungs = np.zeros((1, SIZE, SIZE), dtype=bool)
         lungs[:, :4] = True

@@ -16,7 +16,10 @@ from quantus_vit.comparison import compare, meta_run, runner
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import locked
 from quantus_vit.comparison.pipeline import Outcome
+from quantus_vit.comparison.plan import Plan
+from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.scores import Score
+from quantus_vit.models import Classifier
 
 from .toys import CLASSES, SIZE, Images, LinearModel, classifier_of, logs_of, protocol, read_rows, unreadable
 
@@ -354,6 +357,32 @@ def test_findings_choose_the_classes(tmp_path, model: LinearModel) -> None:
 
 FINDINGS = ("Edema", "Effusion", "Nodule")
 SEVERAL = [("Edema",), ("Edema", "Nodule"), (), ("Effusion",)]
+
+
+def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) -> None:
+    """Its own lists are cut to what can be served; the same names given by a user are refused."""
+    named = protocol(
+        protocol="mine",
+        methods=("Contribution", "MaskPrior", "MaskPrior[mask=infection]", "OtherClass[method=Contribution]"),
+        metrics=("Sparseness", "PointingGame", "AUPRC"),
+    )
+
+    def plan_of(dataset: Images, classifier: Classifier) -> Plan:
+        return make_plan(named, classifier, dataset, "cpu")[0]
+
+    three = classifier_of(model)
+    bare = plan_of(Images(LABELS, masks=()), three)
+    assert bare.protocol.methods == ("Contribution", "OtherClass[method=Contribution]")
+    assert bare.protocol.metrics == ("Sparseness",)
+    assert [call.label for call in bare.methods] == list(bare.protocol.methods)
+    lungs = plan_of(Images(LABELS, masks=("lung",)), three).protocol
+    assert lungs.methods == ("Contribution", "MaskPrior", "OtherClass[method=Contribution]")
+    assert lungs.metrics == named.metrics
+    dataset = Images([("sick",), ("sick",), ()], names=["sick"], task="binary", masks=())
+    single = plan_of(dataset, classifier_of(LinearModel(1).eval(), ["sick"], "binary"))
+    assert single.protocol.methods == ("Contribution",)
+    with pytest.raises(ValueError, match="PointingGame, AUPRC: these metrics compare maps with masks"):
+        make_plan(replace(named, overrides=("metrics",)), three, Images(LABELS, masks=()), "cpu")
 
 
 def test_several_findings_give_a_case_each_and_only_their_own_masks(tmp_path, model: LinearModel) -> None:

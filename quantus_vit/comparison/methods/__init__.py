@@ -1,7 +1,7 @@
 """The methods of a comparison as it sees them: a table of specs, one module a family.
 
 A method that ``quantus.explain`` knows by name needs nothing here, or a spec where it has options or a text. A control
-is a module here with ``SPECS = (MethodSpec(..., role="control", control=function),)``, or ``METHODS.add`` of such a
+is a module here with ``SPECS = (MethodSpec(..., role="control", make=function),)``, or ``METHODS.add`` of such a
 spec.
 """
 

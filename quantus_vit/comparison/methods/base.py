@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
-__all__ = ["METHODS", "ControlInputs", "MethodSpec", "Role", "Sign", "method_spec", "options_of"]
+__all__ = ["METHODS", "ControlInputs", "MethodNeed", "MethodSpec", "Role", "Sign", "method_spec", "options_of"]
 
 Role = Literal["method", "control"]
 Sign = Literal["signed", "positive"]
+MethodNeed = Literal["other class", "mask"]
+"""What a method needs of model and data: a second output to explain; the mask that its option names, or lungs'."""
 
 
 @dataclass(frozen=True)
 class ControlInputs:
-    """What a control may look at to make the map of an image.
+    """What a control, or a method that is no name of ``quantus.explain``, may look at to make the map of an image.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ class MethodSpec:
     Parameters
     ----------
     name : str
-        As users type it and tables show it. A name of ``quantus.explain``, unless there is a ``control``.
+        As users type it and tables show it. A name of ``quantus.explain``, unless ``make`` is given.
     summary : str
         One line on what the map is.
     role : str
@@ -83,8 +85,11 @@ class MethodSpec:
         removal and the metric's agree.
     lower_precision : bool
         Whether the protocol's ``precision`` is for its forward passes: they are many, and noisy anyway.
-    control : callable or None
-        Makes the map ``(1, H, W)`` of a control, ``control(inputs, **options)``, see :class:`ControlInputs`.
+    make : callable or None
+        Makes the map ``(1, H, W)`` itself, ``make(inputs, **options)``, see :class:`ControlInputs`; for controls, and
+        where ``quantus.explain`` cannot pass what a method needs.
+    needs : frozenset of str
+        See :data:`MethodNeed`. Where model and data lack it, a protocol's own list goes without the method.
     """
 
     name: str
@@ -95,7 +100,8 @@ class MethodSpec:
     options: Callable[[ExplainOptions], Mapping[str, Any]] = no_options
     removes: bool = False
     lower_precision: bool = False
-    control: Callable[..., npt.NDArray[np.float32]] | None = None
+    make: Callable[..., npt.NDArray[np.float32]] | None = None
+    needs: frozenset[MethodNeed] = frozenset()
 
 
 METHODS: Table[MethodSpec] = Table("method", MethodSpec)

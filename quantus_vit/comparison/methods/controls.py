@@ -87,27 +87,32 @@ def _shape(inputs: ControlInputs) -> tuple[int, int]:
 
 SPECS = (
     MethodSpec(
-        "Random", "independent uniform values, seeded by the image", role="control", sign="positive", control=_random
+        "Random", "independent uniform values, seeded by the image", role="control", sign="positive", make=_random
     ),
     MethodSpec(
         "RandomPatches",
         "uniform values on patches, as smooth as a Vision Transformer's map",
         role="control",
         sign="positive",
-        control=_random_patches,
+        make=_random_patches,
     ),
-    MethodSpec("CentrePrior", "a hill in the middle", role="control", sign="positive", control=_centre_prior),
+    MethodSpec("CentrePrior", "a hill in the middle", role="control", sign="positive", make=_centre_prior),
     MethodSpec(
         "MaskPrior",
         "the lung mask with soft borders, or another with [mask=NAME]",
         role="control",
         sign="positive",
-        control=_mask_prior,
+        make=_mask_prior,
+        needs=frozenset({"mask"}),
     ),
-    MethodSpec("SobelEdges", "edges of the image", role="control", sign="positive", control=_sobel_edges),
+    MethodSpec("SobelEdges", "edges of the image", role="control", sign="positive", make=_sobel_edges),
+    MethodSpec("Intensity", "the image itself: bright is relevant", role="control", sign="positive", make=_intensity),
+    MethodSpec("Blurred", "[method=NAME]'s map without detail within patches", role="control", make=_blurred),
     MethodSpec(
-        "Intensity", "the image itself: bright is relevant", role="control", sign="positive", control=_intensity
+        "OtherClass",
+        "[method=NAME]'s map of the likeliest other class",
+        role="control",
+        make=_other_class,
+        needs=frozenset({"other class"}),
     ),
-    MethodSpec("Blurred", "[method=NAME]'s map without detail within patches", role="control", control=_blurred),
-    MethodSpec("OtherClass", "[method=NAME]'s map of the likeliest other class", role="control", control=_other_class),
 )

@@ -11,15 +11,15 @@ from .base import MethodSpec
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["SPECS"]
+__all__ = ["SPECS", "replacement_of"]
 
 
 def _options(given: ExplainOptions) -> dict[str, Any]:
     options: dict[str, Any] = {"num_samples": given.lime_samples, "seed": given.lime_seed}
-    return options | {"replacement": _replacement(given), "link": given.link}
+    return options | {"replacement": replacement_of(given), "link": given.link}
 
 
-def _replacement(given: ExplainOptions) -> Any:
+def replacement_of(given: ExplainOptions) -> Any:
     """What stands in for an absent superpixel: with "baseline" what the metrics put in place of removed values."""
     if given.lime_replacement != "baseline":
         return given.lime_replacement
