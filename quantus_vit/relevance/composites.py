@@ -198,8 +198,8 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
 def libra_grad(biases: bool = True) -> Composite:
     """The backward pass of LibraGrad (Mehri et al., CVPR 2025): factors that depend on the input count as constants.
 
-    Attention weights, deviations of normalisations and gates of activations are constants; a product of two activations
-    hands half of its gradient to each factor.
+    Attention weights, deviations of normalisations (those written by hand, too) and gates of activations are constants;
+    a product of two activations, as in gates and in linear attention, hands half of its gradient to each factor.
 
     Parameters
     ----------
@@ -212,6 +212,8 @@ def libra_grad(biases: bool = True) -> Composite:
         "normalisation": DetachedNorm(),
         "activation": DetachedGate(),
         "gate": Uniform(),
+        "matmul": Uniform(),
+        "normaliser": ConstantNormaliser(),
     }
     return Composite("multiplier", {**rules, **_affine(biases)})
 

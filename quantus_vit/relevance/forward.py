@@ -65,7 +65,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         x = recorder.begin(inputs)
         with Interception(recorder):
             try:
-                output = logits_of(model(x, *options.arguments))
+                output = recorder.overwritten.current(logits_of(model(x, *options.arguments)))
             except TypeError:
                 if recorder.refusal is not None:
                     raise recorder.refusal from None

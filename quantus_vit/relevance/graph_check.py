@@ -52,7 +52,7 @@ _NAMES_BY_KINDS = {
     ("normalisation",): "NativeLayerNorm NativeGroupNorm NativeBatchNorm CudnnBatchNorm",
     ("activation",): """
         Gelu Relu Silu Elu LeakyRelu Hardswish Hardsigmoid Hardtanh Mish Softplus Tanh Sigmoid LogSigmoid Clamp ClampMin
-        ClampMax
+        ClampMax Pow Sqrt Rsqrt Reciprocal Abs
     """,
 }
 _KINDS = {name: kinds for kinds, names in _NAMES_BY_KINDS.items() for name in names.split()}
@@ -138,7 +138,7 @@ def _kinds_without_rules(composite: Composite) -> frozenset[str] | None:
         return frozenset()
     if not composite.rules and not composite.exceptions:
         return None
-    named = {kind for kinds in _NAMES_BY_KINDS for kind in kinds} | {"gate", "matmul", "softmax"}
+    named = {kind for kinds in _NAMES_BY_KINDS for kind in kinds} | {"gate", "matmul", "normaliser", "softmax"}
     return frozenset(named - set(composite.rules) - composite.kinds_by_name)
 
 
@@ -157,14 +157,16 @@ def _is_known(node: Any, below: list[Any], free: frozenset[str] | None, seen_sof
         return "softmax" in free and node in seen_softmax
     kinds = _KINDS.get(name)
     if name == "Mul":
-        kinds = ("gate",) if len(below) > 1 else ("scale",)
+        kinds = ("gate", "normaliser") if len(below) > 1 else ("scale",)
+    elif name == "Div" and len(below) > 1:
+        kinds = ("normaliser",)
     elif name in ("Mm", "Bmm", "Mv", "Dot") and len(below) > 1:
         kinds = ("matmul",)  # unseen attention has its softmax below
     elif name == "Bmm":
         kinds = ("pooling",)
     elif name in ("Mm", "Mv", "Dot"):
         kinds = ("linear",)
-    elif name in ("Div", "Addmm", "Linear", "Convolution") and len(below) > 1:
+    elif name in ("Addmm", "Linear", "Convolution") and len(below) > 1:
         return False  # by a traced value, which no kind is
     if kinds is None:
         return False

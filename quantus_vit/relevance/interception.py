@@ -64,9 +64,11 @@ class Interception(TorchFunctionMode):
         recorder = self.recorder
         if recorder.cuts.awake and args and _writes(func) and recorder.cuts.is_alias(args[0]):
             raise recorder.unsupported(func, args, "changes a traced value through its detached name")
-        if recorder.overwritten.among((args, kwargs)):
-            reason = "reads a tensor through an alias after it was changed in place"
-            raise recorder.unsupported(func, (args, kwargs), reason)
+        if recorder.overwritten:
+            if recorder.overwritten.stale((args, kwargs)):
+                reason = "reads a view of a tensor after that was changed in place"
+                raise recorder.unsupported(func, (args, kwargs), reason)
+            args, kwargs = recorder.overwritten.current(args), recorder.overwritten.current(kwargs)
         if kwargs and kwargs.get("out") is not None:
             if is_traced(recorder.detach_parameters((args, {**kwargs, "out": None}))):
                 raise recorder.unsupported(func, args, "writes a traced value into a tensor given as out=")

@@ -1,4 +1,4 @@
-"""Tensors that the model overwrites: here a new tensor took their place, so they must not be read again."""
+"""Tensors that the model overwrites: here new tensors take their place, whatever name they are read by."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .tensors import tensors_in
+from .tensors import map_tensors, tensors_in
 
 __all__ = ["Overwritten"]
 
 
 class Overwritten:
-    """Marks on such tensors of one forward."""
+    """What stands in for such tensors of one forward; views of them still hold the values of before."""
 
     def __init__(self) -> None:
-        self._marks: Any = WeakIdKeyDictionary()
+        self._now: Any = WeakIdKeyDictionary()  # tensor -> what took its place; None where only a part was changed
 
-    def add(self, x: Tensor) -> None:
-        """Note that another tensor took the place of x, and of what x is a view of."""
-        self._marks[x] = True
+    def add(self, x: Tensor, result: Tensor) -> Tensor:
+        """Note that ``result`` took the place of x, which changes what x is a view of, too; gives the result."""
+        self._now[x] = result
         if x._base is not None:
-            self._marks[x._base] = True
+            self._now[x._base] = None
+        return result
 
-    def among(self, value: Any) -> bool:
-        """Whether one of them is nested in the value."""
-        return bool(len(self._marks)) and any(tensor in self._marks for tensor in tensors_in(value))
+    def __bool__(self) -> bool:
+        return len(self._now) > 0
+
+    def stale(self, value: Any) -> bool:
+        """Whether a tensor is nested in the value that holds values of before: a view of one that was overwritten."""
+        unchanged = (x for x in tensors_in(value) if self._now.get(x) is None)
+        return any(x in self._now or (x._base is not None and x._base in self._now) for x in unchanged)
+
+    def current(self, value: Any) -> Any:
+        """The value with what took the place of overwritten tensors."""
+        return map_tensors(value, self._current)
+
+    def _current(self, x: Tensor) -> Tensor:
+        while (newer := self._now.get(x)) is not None:
+            x = newer
+        return x

@@ -17,7 +17,7 @@ from torch import Tensor
 from .composites import Composite
 from .interfaces import AffineOperation, NormalisationOperation, ProductOperation, SumOperation
 from .numerics import Messages, reduce_to
-from .rules import Gamma, GradientTimesInput, Pass, Rule, StopGradient, Uniform
+from .rules import ConstantNormaliser, Gamma, GradientTimesInput, Pass, Rule, StopGradient, Uniform
 
 __all__ = ["HalfValues", "SharedNorm", "SumShares", "UnsignedEpsilon", "pa_lrp"]
 
@@ -101,6 +101,7 @@ def pa_lrp() -> Composite:
             "add": SumShares(),
             "scale": Pass(),
             "gate": Uniform(),
+            "normaliser": ConstantNormaliser(),
             "pooling": GradientTimesInput(),
         },
     )

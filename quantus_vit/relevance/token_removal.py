@@ -143,9 +143,9 @@ class TokenRemoval:
         if threading.get_ident() != self._thread:
             return
         self._forwards += 1
-        used = self._tracking.used
+        attended = self._tracking.attended
         self._tracking.stop()
-        if not used:
+        if not attended:
             raise ValueError(
                 "tokens cannot be removed from this model: no attention over a grid of patch tokens was met in its "
                 "forward"

@@ -53,13 +53,15 @@ class TokenTracking(TorchFunctionMode):
         The grid of patch tokens of the last forward whose attention has met it.
     used : bool
         Whether attention (or another sum over tokens) has met the grid in this forward.
+    attended : bool
+        Whether attention has.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.mask: Tensor | None = None
         self.grid: tuple[int, ...] | None = None
-        self.used = False
+        self.used = self.attended = False
         self.table = PositionTable()
         self._locator = ModuleLocator(model)
         self._own = {id(x) for x in (*model.parameters(), *model.buffers())}
@@ -77,7 +79,7 @@ class TokenTracking(TorchFunctionMode):
     def stop(self) -> None:
         """Forget the tensors of a forward."""
         self._records.clear()
-        self.used = False
+        self.used = self.attended = False
 
     def set_mask(self, mask: Tensor | None) -> None:
         """Remove other places from now on."""

@@ -168,7 +168,7 @@ def hugging_face(kind: str, attention: str, **options: Any) -> Callable[[], nn.M
         if kind in ("CLIP", "Siglip"):
             config = config_class(vision_config={**HF, "projection_dim": 16}, num_labels=CLASSES)
         else:
-            config = config_class(**{**({} if kind in ("Swin", "Segformer") else HF), "num_labels": CLASSES, **options})
+            config = config_class(**{**({} if "image_size" in options else HF), "num_labels": CLASSES, **options})
         config._attn_implementation = attention
         return getattr(transformers, f"{kind}ForImageClassification")(config)
 
@@ -381,7 +381,7 @@ FAMILIES += [
         "hf_segformer",
         "Hugging Face SegformerForImageClassification",
         hugging_face(
-            "Segformer", "eager", depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]
+            "Segformer", "eager", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]
         ),
         "keys are pooled, and grids change from stage to stage",
         refuses=True,

@@ -350,11 +350,18 @@ class Changes(nn.Module):
             x += 1
         elif self.kind == "separate":
             x = (x - 0.5) / 0.35 + 1
-        elif self.kind == "alias":
+        elif self.kind in ("alias", "view of before"):
             x = x * 1
-            before = x
+            before = x if self.kind == "alias" else x[:, :]
             x += 1
             x = x + before
+        elif self.kind == "twice":
+            x = x + 1
+            x = x + x
+        elif self.kind == "result unused":
+            x = x - 0.5
+            x.div_(0.35)
+            x.add_(1.0)
         return self.head(x)  # type: ignore[no-any-return]
 
 
@@ -375,9 +382,32 @@ def test_changes_in_place_are_traced() -> None:
     torch.testing.assert_close(found["augmented"], found["separate"])
 
 
-def test_reading_through_an_alias_after_a_change_in_place_is_refused() -> None:
-    with pytest.raises(UnsupportedOperationError, match="through an alias after it was changed in place"):
-        AttnLRP(Changes("alias")).attribute(torch.randn(2, 3, 2, 2), 1)
+@pytest.mark.parametrize(("kind", "plain"), [("alias", "twice"), ("result unused", "separate")])
+def test_every_name_of_a_tensor_changed_in_place_reads_the_new_values(kind: str, plain: str) -> None:
+    x, found = torch.randn(2, 3, 2, 2), []
+    for name in (kind, plain):
+        torch.manual_seed(1)
+        model = Changes(name).eval()
+        torch.testing.assert_close(trace(model, x, TraceOptions(attn_lrp())).logits, forward(model, x))
+        found.append(AttnLRP(model).attribute(x, 1))
+    torch.testing.assert_close(*found)
+
+
+def test_reading_a_view_after_a_change_in_place_is_refused() -> None:
+    with pytest.raises(UnsupportedOperationError, match="a view of a tensor after that was changed in place"):
+        AttnLRP(Changes("view of before")).attribute(torch.randn(2, 3, 2, 2), 1)
+
+
+class ReturnsOldName(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        logits = x.flatten(1)[:, :3] * 1
+        logits.mul_(torch.tensor([1.0, 2.0, 3.0]))
+        return logits
+
+
+def test_logits_changed_in_place_are_those_that_are_explained() -> None:
+    x = torch.randn(2, 3, 2, 2)
+    torch.testing.assert_close(trace(ReturnsOldName(), x, TraceOptions(attn_lrp())).logits, ReturnsOldName()(x))
 
 
 class Unknown(nn.Module):

@@ -34,9 +34,8 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
         return recorder.run(func, x, *args, **({"inplace": True} if inplace else {}), **kwargs)
     if traced(*args, *kwargs.values()):
         raise recorder.unsupported(func, (x, *args), "with a bound that depends on the input has no relevance rule")
-    if inplace:  # never in place: the graph keeps its input
-        recorder.overwritten.add(x)
-    return recorder.apply(Activation(lambda y: func(y, *args, **kwargs)), x)
+    output = recorder.apply(Activation(lambda y: func(y, *args, **kwargs)), x)
+    return recorder.overwritten.add(x, output) if inplace else output  # never in place: the graph keeps its input
 
 
 @handles((F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"), (torch, "dropout"))

@@ -48,21 +48,23 @@ def handles(*owners_and_names: tuple[Any, str], in_place_names: str = "") -> Cal
 def in_place(handler: Handler, name: str) -> Handler:
     """A handler for the method ``name_``, as which ``x += y`` arrives too.
 
-    What a backward pass needs must not be overwritten. So a new tensor takes the place of the old one, and Python binds
-    it to the name in ``x += y``; reading the old one again is refused. Only copies that nothing needed yet, and views,
-    are written into.
+    What a backward pass needs must not be overwritten. So a new tensor takes the place of the old one, under all its
+    names; reading a view of the old one again is refused. Only copies that nothing needed yet, and views, are written
+    into.
     """
 
     def handle(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not traced(*recorder.detach_parameters((input, *args))):
             return recorder.run(func, input, *args, **kwargs)
-        result = handler(recorder, getattr(Tensor, name), input.clone(), *args, **kwargs)
+        before = input.clone()
+        if recorder.positions is not None:
+            recorder.positions.carry(input, before, lambda places: places)
+        result = handler(recorder, getattr(Tensor, name), before, *args, **kwargs)
         is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
         made_by_us = isinstance(input.grad_fn, torch.autograd.function.BackwardCFunction)
         if is_copy or (input._is_view() and not input.is_leaf and not made_by_us):
             return input.copy_(result)
-        recorder.overwritten.add(input)
-        return result
+        return recorder.overwritten.add(input, result)
 
     return handle
 

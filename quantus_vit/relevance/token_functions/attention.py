@@ -31,6 +31,7 @@ def softmax(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict
         return mode.note(torch.softmax(x, dim, **_dtype(args[2:], options)), record)
     if keys[0].dims != {dim}:
         raise MixedPlacesError("attends over a part of the tokens at a time")
+    mode.attended = True
     result = torch.softmax(mode.dropped(keys[0], x, -math.inf), dim, **_dtype(args[2:], options))
     empty = _empty(mode, keys[0], dim, x)
     return mode.note(result if empty is None else result.masked_fill(empty, 0), record._replace(weights=True))
@@ -80,9 +81,10 @@ def _expanded(given: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _keys_of(mode: TokenTracking, key: Tensor, value: Tensor, dim: int) -> Positions | None:
-    """The places that keys and values have along ``dim``."""
+    """The places that keys and values have along ``dim``, which attention meets here."""
     if not mode.sets_of(key) and not mode.sets_of(value):
         return None
+    mode.attended = True
     if mode.sets_of(key) != mode.sets_of(value) or len(mode.sets_of(key)) != 1:
         raise MixedPlacesError("attends with keys and values of different tokens")
     (one,) = mode.sets_of(key)
