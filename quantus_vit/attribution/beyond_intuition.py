@@ -163,7 +163,7 @@ class BeyondIntuition(PropagationMethod):
                 step.gradient(one_hot(target, step.logits), keep=number < len(targets) - 1)
                 found = step.attentions[last].gradient
                 assert found is not None
-                feedback += rows.of(found)
+                feedback += rows.of(traced.attentions[last].unfold(found))
 
 
 class _Rows:

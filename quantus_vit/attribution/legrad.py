@@ -94,7 +94,8 @@ class LeGrad(PropagationMethod):
             behind, weights = found.outputs[index], traced.starts[1 + index]
             for number, message in enumerate(scores.gradients(behind, targets)):
                 gradient = traced.between(behind, weights, message, keep=number < len(targets) - 1)
-                tokens = at_least_single(require_relevance(gradient)).clamp_(min=0).mean((1, 2))
+                gradient = found.layers.blocks[index].unfold(require_relevance(gradient))
+                tokens = at_least_single(gradient).clamp_(min=0).mean((1, 2))
                 maps[number] = maps[number] + tokens if number in maps else tokens
         grid = token_grid(traced)
         return [to_image(maps[number], grid, inputs, self.interpolate) for number in range(len(targets))]

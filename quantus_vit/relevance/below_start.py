@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .graph_check import check_attention
+from .tensors import tensors_in
 
 __all__ = ["BelowStart"]
 
@@ -57,9 +58,9 @@ class BelowStart:
             made = function(func, args, kwargs)
         finally:
             if self.active:
+                self._mark(made, others)  # first: a view has its base's mark at once, and would not be noted
                 for tensor in marked:
                     tensor.requires_grad_()
-                self._mark(made, others)
         return made
 
     def end(self) -> None:
@@ -72,14 +73,12 @@ class BelowStart:
         self._marked.clear()
 
     def _mark(self, value: Any, others: set[int]) -> None:
-        if isinstance(value, Tensor):
-            new = not value.requires_grad and id(value) not in others
-            if new and value.is_floating_point() and not value.is_inference():
-                value.requires_grad_()
-                self._marked.append(weakref.ref(value))
-        elif isinstance(value, (tuple, list)):
-            for item in value:
-                self._mark(item, others)
+        tensors = (value,) if isinstance(value, Tensor) else tensors_in(value)
+        new = [x for x in tensors if not x.requires_grad and id(x) not in others]
+        for x in new:  # views have their base's mark at once, so they were all looked at before
+            if x.is_floating_point() and not x.is_inference():
+                x.requires_grad_()
+                self._marked.append(weakref.ref(x))
 
 
 _PLAIN = frozenset({int, float, bool, str, slice, type(None), torch.dtype, torch.device})

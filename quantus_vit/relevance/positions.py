@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from .routing import ROUTING
+from .state import Folding
 from .tensors import map_tensors, tensors_in
 
 __all__ = ["Embedding", "PatchGrid", "Positions"]
@@ -61,10 +62,14 @@ class Embedding:
     patches: Tensor
 
 
+EXACT_IN_SINGLE = 2**24  # integers below are floats of single precision
+
+
 class Labels:
     """Places of a tensor's elements, and the sizes of the map that they count in.
 
-    Without ``places`` the tensor is such a map itself, (N, C, ...), with a place of its own at every point.
+    Places count on from image to image. Without ``places`` the tensor is such a map itself, (N, C, ...), with a place
+    of its own at every point.
     """
 
     def __init__(self, shape: torch.Size, sizes: tuple[int, ...], places: Tensor | None = None) -> None:
@@ -74,9 +79,20 @@ class Labels:
 
     @cached_property
     def places(self) -> Tensor:
-        """The places as float32, in the tensor's shape, constant dimensions expanded where possible."""
-        count = torch.Size(self.sizes).numel()
-        return torch.arange(1, count + 1, dtype=torch.float32, device="cpu").view(1, 1, *self.sizes).expand(self._shape)
+        """The places as floats, in the tensor's shape, constant dimensions expanded where possible."""
+        count = self._shape[0] * self.count
+        dtype = torch.float32 if count < EXACT_IN_SINGLE else torch.float64
+        numbers = torch.arange(1, count + 1, dtype=dtype, device="cpu")
+        return numbers.view(-1, 1, *self.sizes).expand(self._shape)
+
+    @property
+    def count(self) -> int:
+        """Number of places of one image."""
+        return torch.Size(self.sizes).numel()
+
+    def in_image(self, places: Tensor) -> Tensor:
+        """Places counted within their images, from 1; 0 stays 0."""
+        return torch.where(places > 0, (places - 1) % self.count + 1, 0)
 
 
 def _functions(*owners_and_names: tuple[Any, str]) -> frozenset[Callable[..., Any]]:
@@ -115,12 +131,14 @@ class Positions:
         self.grid: PatchGrid | None = None
         self.active = True
         self._dimensions = 2
+        self._images = 0
+        self._folded: Folding | None = None
         self._labels: MutableMapping[Tensor, Labels] = WeakIdKeyDictionary()
 
     def begin(self, images: Tensor) -> None:
         """Take ``images`` (N, C, ...) as what the forward begins with."""
         self._labels[images] = _new_map(images)
-        self._dimensions = images.dim() - 2
+        self._dimensions, self._images = images.dim() - 2, len(images)
 
     def follow(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
@@ -152,7 +170,7 @@ class Positions:
         labels = self._labels.get(x)
         if not self.active or labels is None or x.dim() < 3:
             return None
-        of_image = labels.places[0]
+        of_image = labels.places[0]  # of the first image, which alone counts from 1
         places = of_image[..., 0].flatten()
         patches = torch.unique(places[places > 0])
         if len(patches) < 2 or not torch.equal(of_image, of_image[..., :1].expand_as(of_image)):
@@ -167,7 +185,9 @@ class Positions:
         self._labels.clear()
         if labels is None:
             return
-        rows = _without_constant_dims(labels.places[..., 0]).flatten(0, -2)
+        every = _without_constant_dims(labels.places[..., 0])
+        self._folded = self._folding(labels)
+        rows = labels.in_image(every.flatten(0, -2))
         first: list[float] = rows[0].tolist()
         tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
         places = [place for place in torch.unique(rows).tolist() if place]
@@ -175,6 +195,29 @@ class Positions:
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
             self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
+
+    def folding(self, rows: int) -> Folding | None:
+        """How images and heads lie in the first of three dimensions of attention, after :meth:`arrive`; else None.
+
+        One matrix an image is attention with one head.
+        """
+        if rows == self._images:
+            return Folding(1, True)
+        return self._folded if self._folded is not None and rows == self._images * self._folded.heads else None
+
+    def _folding(self, labels: Labels) -> Folding | None:
+        """The same, where every row of values (N * heads, T, channels) holds the same tokens of one image each."""
+        if len(labels.places.shape) != 3 or len(labels.places) % self._images:
+            return None
+        places = labels.places[..., 0]
+        in_image = labels.in_image(places)
+        if not bool((in_image == in_image[:1]).all()):
+            return None
+        images, heads = (places.amax(1) - 1) // labels.count, len(places) // self._images
+        counted = torch.arange(self._images, dtype=images.dtype)
+        if torch.equal(images, counted.repeat_interleave(heads)):
+            return Folding(heads, True)
+        return Folding(heads, False) if torch.equal(images, counted.repeat(heads)) else None
 
     def _in_order(self) -> bool:
         """Whether all sequences (N, T, channels) that hold every place of their map hold them row by row."""

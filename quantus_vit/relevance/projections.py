@@ -48,6 +48,7 @@ def _norms(linear: Linear, routing: list[Any], attention: Any) -> Tensor | None:
     index = place.long()
     if index.shape != values.shape:  # other queries than keys, as in attention pooling
         return None
+    index, values = operation.attention.unfold(index), operation.attention.unfold(values)
     rows = values.new_empty(shape.numel()).index_copy_(0, index.flatten(), values.flatten()).view(shape)
     norms: Tensor = (rows @ linear.weight.detach().to(rows.dtype).T).norm(dim=-1)
     return norms.flatten()[index[:, 0, :, 0] // shape[-1]]

@@ -240,10 +240,12 @@ class Recorder:
         """A new attention layer with these weights over these values."""
         if self.positions is not None and self.positions.active:
             self.positions.arrive(values)
-        layer = Attention(len(self.attentions), self.locator.current(), tuple(weights.shape))
+        folding = None if self.positions is None or weights.dim() != 3 else self.positions.folding(len(weights))
+        shape = weights.shape if folding is None else folding.unfold(weights.detach()).shape
+        layer = Attention(len(self.attentions), self.locator.current(), tuple(shape), folding=folding)
         self._attention_nodes.append(node_of(weights) if weights.requires_grad else None)
         if self.options.keep_weights:
-            layer.weights = (self.options.reduce_weights or Tensor.detach)(weights.detach())
+            layer.weights = (self.options.reduce_weights or Tensor.detach)(layer.unfold(weights.detach()))
         self.attentions.append(layer)
         return layer
 

@@ -16,7 +16,21 @@ from torch import Tensor
 from .interfaces import RuledOperation
 from .numerics import MessageKind, Messages
 
-__all__ = ["Attention", "Keeps", "PassState", "Recording", "Source", "Sources", "TraceState"]
+__all__ = ["Attention", "Folding", "Keeps", "PassState", "Recording", "Source", "Sources", "TraceState"]
+
+
+class Folding(NamedTuple):
+    """Images and heads in one dimension: image after image with its heads, or head after head with its images."""
+
+    heads: int
+    images_first: bool
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """(N * heads, ...) -> (N, heads, ...)."""
+        size, rest = len(x) // self.heads, x.shape[1:]
+        if self.images_first:
+            return x.reshape(size, self.heads, *rest)
+        return x.reshape(self.heads, size, *rest).transpose(0, 1)
 
 
 @dataclass
@@ -24,7 +38,8 @@ class Attention:
     """One attention layer of the traced forward.
 
     ``weights``, ``gradient`` (of the target's logit) and ``relevance`` are (N, heads, queries, keys), or None where the
-    trace was not asked for them or the pass has not run.
+    trace was not asked for them or the pass has not run; so is ``shape``, also where the model folds images and heads
+    into one dimension (``folding``).
     """
 
     index: int
@@ -33,6 +48,11 @@ class Attention:
     weights: Tensor | None = None
     gradient: Tensor | None = None
     relevance: Tensor | None = None
+    folding: Folding | None = None
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """A tensor of the layer, as the model has it, with images and heads apart."""
+        return x if self.folding is None else self.folding.unfold(x)
 
 
 @dataclass(frozen=True)
@@ -84,9 +104,9 @@ class PassState:
     def reach(self, attention: Attention, message: Tensor) -> None:
         """The pass reaches an attention layer with the weights' gradient or relevance."""
         if not self.relevance:
-            attention.gradient = message
+            attention.gradient = attention.unfold(message)
             return
-        attention.relevance = message
+        attention.relevance = attention.unfold(message)
         if self.on_attention is not None:
             self.on_attention(attention)
 

@@ -381,7 +381,12 @@ FAMILIES += [
         "hf_segformer",
         "Hugging Face SegformerForImageClassification",
         hugging_face(
-            "Segformer", "eager", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]
+            "Segformer",
+            "eager",
+            image_size=64,
+            depths=[1] * 4,
+            hidden_sizes=[8, 16, 16, 16],
+            num_attention_heads=[1, 1, 2, 2],
         ),
         "keys are pooled, and grids change from stage to stage",
         refuses=True,

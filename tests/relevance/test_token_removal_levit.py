@@ -31,7 +31,7 @@ def without(model: Any, x: Tensor, removed: list[int]) -> Tensor:
             if not hasattr(module, "attention_biases"):
                 continue
             queries, stays = places, places
-            if "Attention" in type(module).__name__ and hasattr(module, "stride") or hasattr(module, "resolution_out"):
+            if type(module).__name__ in ("AttentionDownsample", "LevitAttentionSubsample"):
                 rows, columns = places // side, places % side
                 inside = (rows % 2 == 0) & (columns % 2 == 0)
                 stays = (rows[inside] // 2) * (side // 2) + columns[inside] // 2

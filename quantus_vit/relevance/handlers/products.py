@@ -25,7 +25,7 @@ def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tenso
     a, b = autocast(recorder.detach_parameters((input, other)))
     if is_attention:
         recorder.weights.meet(input)
-        layer = recorder.attention(a, b)
+        layer = recorder.attention(a, other)  # as the model has it: b may be a copy whose places nobody knows
         product = AttentionProduct(layer)
         return recorder.apply(product, a, b, module_name=layer.module_name, otherwise=GradientTimesInput())
     if traced(a) and not traced(b) and b.dim() == 2:
