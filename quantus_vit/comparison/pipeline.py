@@ -22,7 +22,7 @@ from .meta_evaluation import MetaRow
 from .meta_run import judge_metrics
 from .planning import make_plan, try_first_image
 from .protocol import Protocol
-from .report import write_report
+from .report import record_run, write_report
 from .rows import forget_failures
 from .runner import ComparisonRun
 from .sampling import Selection
@@ -218,7 +218,8 @@ def _summarise(
         foreign_rows=run.foreign_rows(),
         complete=complete,
     )
-    write_report(folder, content)
+    record_run(folder, run, content)
+    write_report([folder])
     return outcome
 
 

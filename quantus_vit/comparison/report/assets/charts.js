@@ -1,0 +1,28 @@
+// A small chart of lines over equal steps from 0 to 1.
+
+import { formatNumber, makeSvg } from "./dom.js";
+
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [340, 200, 52, 8, 8, 34];
+
+export function lineChart(lines, description) {
+  const values = lines.flatMap((line) => line.y.filter((value) => value !== null));
+  const [lowest, highest] = [Math.min(...values), Math.max(...values)];
+  const margin = 0.05 * (highest - lowest || 1);
+  const span = highest - lowest + 2 * margin;
+  const x = (share) => LEFT + share * (WIDTH - LEFT - RIGHT);
+  const y = (value) => TOP + ((highest + margin - value) / span) * (HEIGHT - TOP - BOTTOM);
+  const text = (left, top, content, anchor) =>
+    makeSvg("text", { x: left.toFixed(1), y: top.toFixed(1), "text-anchor": anchor }, content);
+  const parts = [lowest, (lowest + highest) / 2, highest].flatMap((value) => [
+    makeSvg("path", { class: "grid", d: `M${LEFT} ${y(value)}H${WIDTH - RIGHT}` }),
+    text(LEFT - 4, y(value) + 4, formatNumber(value), "end"),
+  ]);
+  parts.push(text(x(0), HEIGHT - 18, "0 %", "start"), text(x(1), HEIGHT - 18, "100 %", "end"));
+  parts.push(text(x(0.5), HEIGHT - 4, "patches removed", "middle"));
+  for (const line of lines) {
+    const points = line.y.map((value, i) => (value === null ? null : `${x(i / (line.y.length - 1))},${y(value)}`));
+    const shape = { class: `line look${line.look}`, points: points.filter((point) => point !== null).join(" ") };
+    parts.push(makeSvg("polyline", shape, makeSvg("title", {}, line.name)));
+  }
+  return makeSvg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": description }, ...parts);
+}

@@ -1,0 +1,9 @@
+// Starts everything once the page is there; it is the last thing in the page.
+
+import { startExplorer } from "./explorer.js";
+import { startHeatMap } from "./heat.js";
+import { startTables } from "./tables.js";
+
+startTables();
+startHeatMap();
+startExplorer();

@@ -1,0 +1,102 @@
+// Tables that can be sorted, filtered and copied as CSV.
+
+import { make } from "./dom.js";
+
+const FILTER_FROM = 9;
+
+export function startTables() {
+  for (const place of document.querySelectorAll("div.table")) improve(place);
+}
+
+function improve(place) {
+  const table = place.querySelector("table");
+  const rows = [...table.tBodies[0].rows];
+  const tools = make("div", { class: "tools" });
+  if (rows.length >= FILTER_FROM) tools.append(filterOf(table, rows));
+  if (rows.length > 1) makeSortable(table);
+  tools.append(copyButton(table));
+  place.prepend(tools);
+}
+
+function filterOf(table, rows) {
+  const input = make("input", { type: "search" });
+  const count = make("output", {});
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      shown += row.hidden ? 0 : 1;
+    }
+    count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
+  });
+  return make("span", {}, make("label", {}, "Filter ", input), " ", count);
+}
+
+function makeSortable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = make("button", { type: "button", class: "sort" }, ...head.childNodes);
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      sortBy(table, column, down ? -1 : 1);
+    });
+  });
+}
+
+export function valueOf(cell) {
+  return cell.dataset.value ?? cell.textContent.trim();
+}
+
+function sortBy(table, column, sign) {
+  const keyed = [...table.tBodies[0].rows].map((row) => {
+    const text = valueOf(row.cells[column]);
+    return { row, text, number: Number.parseFloat(text) };
+  });
+  const numbers = keyed.every(({ text, number }) => !Number.isNaN(number) || text === "nan" || text === "");
+  keyed.sort((a, b) => {
+    if (!numbers) return sign * a.text.localeCompare(b.text, "en", { numeric: true });
+    const missing = Number.isNaN(a.number) - Number.isNaN(b.number);
+    return missing || sign * (a.number - b.number);
+  });
+  table.tBodies[0].append(...keyed.map(({ row }) => row));
+}
+
+function copyButton(table) {
+  const button = make("button", { type: "button" }, "Copy as CSV");
+  button.addEventListener("click", async () => {
+    const copied = await copyText(csvOf(table));
+    button.textContent = copied ? "Copied" : "The browser does not let this page copy";
+    setTimeout(() => { button.textContent = "Copy as CSV"; }, 2000);
+  });
+  return button;
+}
+
+export function csvOf(table) {
+  const rows = [table.tHead.rows[0], ...[...table.tBodies[0].rows].filter((row) => !row.hidden)];
+  return rows.map((row) => [...row.cells].map((cell) => quoted(valueOf(cell))).join(",")).join("\n") + "\n";
+}
+
+// A spreadsheet takes text that begins like a formula for one; an apostrophe makes it text.
+function quoted(text) {
+  const safe = /^[=+@\t]|^-(?![\d.]|$)/.test(text) ? `'${text}` : text;
+  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = make("textarea", { "aria-hidden": "true", class: "visually-hidden" }, text);
+    document.body.append(area);
+    area.select();
+    const copied = document.execCommand("copy");
+    area.remove();
+    return copied;
+  }
+}

@@ -1,0 +1,119 @@
+"""What a run leaves for its report beside scores and tables: ``run.json``, and each case's picture with its masks.
+
+Knows the run with its model and data; whoever reads the folder afterwards needs neither.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..findings import ReportContent, caveats, findings
+from ..runner import ComparisonRun
+from .pictures import PictureStore
+
+__all__ = ["PICTURES", "RUN_FILE", "record_run"]
+
+RUN_FILE = "run.json"
+PICTURES = "pictures"
+_VERSION = 1
+
+
+def record_run(folder: Path, run: ComparisonRun, content: ReportContent) -> None:
+    """Write ``run.json`` and the pictures that are not there yet; images that cannot be read have none.
+
+    Parameters
+    ----------
+    folder : Path
+        Result folder.
+    run : ComparisonRun
+    content : ReportContent
+        What the run found, for its sentences.
+    """
+    facts = {
+        "version": _VERSION,
+        **_facts_of_data(run, content),
+        "methods": [
+            {"label": label, "name": spec.name, "role": spec.role, "sign": spec.sign, "summary": spec.summary}
+            for label, spec in content.methods.items()
+        ],
+        "metrics": [
+            {
+                "row": row,
+                "name": spec.name,
+                "category": spec.category,
+                "higher_is_better": spec.higher_is_better,
+                "summary": spec.summary,
+            }
+            for row, spec in content.metrics.items()
+        ],
+        "complete": content.complete,
+        "foreign_rows": content.foreign_rows,
+        "findings": findings(content),
+        "caveats": caveats(content),
+        "model_quality": model_quality(run.plan.classifier.source),
+    }
+    partial = folder / f".{RUN_FILE}.new"
+    partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / RUN_FILE)
+    _record_pictures(folder, run)
+
+
+def _facts_of_data(run: ComparisonRun, content: ReportContent) -> dict[str, Any]:
+    plan = run.plan
+    patients = {plan.dataset.records[case.index].patient for case in plan.cases} - {None}
+    numbers = {patient: number for number, patient in enumerate(sorted(map(str, patients)))}
+    return {
+        "dataset": content.dataset,
+        "task": content.task,
+        "class_names": list(plan.classifier.class_names),
+        "labels": list(content.labels),
+        "selection": content.selection.describe(),
+        # A patient's number tells who is who, and no more.
+        "cases": [
+            {
+                "path": case.identity,
+                "label": case.label,
+                "target": case.target,
+                "patient": numbers.get(str(plan.dataset.records[case.index].patient)),
+            }
+            for case in plan.cases
+        ],
+    }
+
+
+def model_quality(source: str) -> dict[str, Any] | None:
+    """How good the model is by the ``metrics.json`` that training wrote beside it; None where there is none.
+
+    Parameters
+    ----------
+    source : str
+        Where the model comes from, as :class:`~quantus_vit.models.Classifier` has it.
+    """
+    file = Path(source)
+    metrics = file.parent / "metrics.json"
+    if not file.is_file() or not metrics.is_file():
+        return None
+    try:
+        splits = json.loads(metrics.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return splits if isinstance(splits, dict) else None
+
+
+def _record_pictures(folder: Path, run: ComparisonRun) -> None:
+    store, plan = PictureStore(folder / PICTURES), run.plan
+    for case in plan.cases:
+        if store.has(case.identity, case.label):
+            continue
+        try:
+            sample = plan.dataset.sample(case.index, plan.classifier.preprocessing)
+        except (OSError, ValueError):
+            continue  # the run has booked it
+        grey = plan.classifier.preprocessing.grey(sample.image).numpy()
+        masks = {name: mask[0].numpy() for name, mask in plan.masks_for(case, sample).items()}
+        kinds = {name: sample.mask_kinds[name] for name in masks}
+        store.save(case.identity, case.label, np.rint(grey * 255).astype(np.uint8), masks, kinds)

@@ -1,0 +1,74 @@
+"""Sections of the studies that go beyond one table of scores; each shows the CSV files that its study has written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..html import Section, data_table, text_of
+from ..reading import RunFolder
+
+__all__ = ["confounders_section", "removal_section", "sensitivity_section"]
+
+
+def sensitivity_section(run: RunFolder) -> Section | None:
+    """Whether the ranking holds over settings that nobody can call right or wrong."""
+    header, rows = run.other_table("sensitivity.csv")
+    if not rows or not {"method", "rank"} <= set(header):
+        return None
+    agreement_header, agreement = run.other_table("sensitivity_agreement.csv")
+    body = [
+        "<p>The methods ranked anew in every setting of a grid: metrics, removals, sizes of a step, numbers of LIME's "
+        "samples, seeds. Kendall's W is 1 where all settings rank alike and 0 where they have nothing in common.</p>"
+    ]
+    if agreement:
+        body.append(data_table("Agreement of the settings", _words(agreement_header), agreement))
+    body.append(data_table("Places of each method over the settings", _PLACES, _places(header, rows)))
+    table = data_table("Every setting", _words(header), rows)
+    body.append(f"<details><summary>Every setting ({len(rows)} rows)</summary>{table}</details>")
+    return Section("sensitivity", "Sensitivity", tuple(body))
+
+
+_PLACES = ("method", "settings", "mean place", "best", "worst", "first in")
+
+
+def _places(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    method, rank = header.index("method"), header.index("rank")
+    found = []
+    for name in dict.fromkeys(row[method] for row in rows):
+        ranks = [float(row[rank]) for row in rows if row[method] == name and row[rank] == row[rank]]
+        if ranks:
+            first = sum(place == 1 for place in ranks)
+            found.append(
+                [name, len(ranks), sum(ranks) / len(ranks), min(ranks), max(ranks), f"{first} of {len(ranks)}"]
+            )
+    return sorted(found, key=lambda entry: float(entry[2]))
+
+
+def removal_section(run: RunFolder) -> Section | None:
+    """How far each removal takes the model from what it was trained on."""
+    text = (
+        "How far random removals move the model's logits and last features: a removal that moves them far shows the "
+        "model images unlike those it was trained on, and its scores measure that, too."
+    )
+    return _files(run, "removal", "Removals", text, {"removal_shift.csv": "Shift under random removal"})
+
+
+def confounders_section(run: RunFolder) -> Section | None:
+    """Which methods show a planted confounder, and which accuse it where it plays no part."""
+    text = "Models trained on phantoms with a planted artefact, and a clean model beside them: who shows the artefact."
+    return _files(run, "confounders", "Confounders", text, {"confounders.csv": "Planted artefacts"})
+
+
+def _files(run: RunFolder, anchor: str, title: str, text: str, files: dict[str, str]) -> Section | None:
+    body = [f"<p>{text_of(text)}</p>"]
+    for name, caption in files.items():
+        header, rows = run.other_table(name)
+        if rows:
+            body.append(data_table(caption, _words(header), rows))
+    return Section(anchor, title, tuple(body)) if len(body) > 1 else None
+
+
+def _words(header: Sequence[str]) -> list[str]:
+    """Columns of a file as words."""
+    return [name.replace("_", " ") for name in header]
