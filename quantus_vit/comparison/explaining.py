@@ -88,20 +88,41 @@ class MethodCall:
         ValueError
             The method returns another shape.
         """
-        explain = self.explain_func(image)
+        (relevance,) = self.explain_all(classifier, [image], device)
+        return relevance
+
+    def explain_all(self, classifier: Classifier, images: Sequence[ExplainedImage], device: str) -> list[Array]:
+        """Maps of several images by one call of the method; only for one that :meth:`takes_batches`, or one image.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            As :meth:`explain` gives them.
+        """
+        explain = self.explain_func(images[0])
+        channels, *size = images[0].image.shape
         maps = explain(
             model=classifier.module,
-            inputs=image.image[None].numpy(),
-            targets=np.array([image.target]),
+            inputs=torch.stack([image.image for image in images]).numpy(),
+            targets=np.array([image.target for image in images]),
             device=device,
         )
-        if maps.ndim == 4 and maps.shape[1] == image.image.shape[0]:
+        if maps.ndim == 4 and maps.shape[1] == channels:
             maps = maps.sum(axis=1, keepdims=True)
-        if maps.shape != (1, 1, *image.image.shape[1:]):
-            expected = (1, 1, *image.image.shape[1:])
+        expected = (len(images), 1, *size)
+        if maps.shape != expected:
             raise ValueError(f"method {self.label!r} returned shape {maps.shape}, expected {expected}")
-        relevance: Array = maps[0].astype(np.float32)
-        return relevance
+        return [relevance.astype(np.float32) for relevance in maps]
+
+    def takes_batches(self, device: str) -> bool:
+        """Whether several images are to be explained by one call.
+
+        On a CPU it gains nothing, and TransformerLRP magnifies the rounding of a batch's other products. Elsewhere
+        methods of this package do, whose maps do not depend on the batch; of others nobody knows.
+        """
+        name = self.spec.name
+        built_in = self.spec.control is None and name in EXPLAINERS and EXPLAINERS[name].is_built_in
+        return built_in and torch.device(device).type != "cpu"
 
     def explain_func(self, image: ExplainedImage) -> Callable[..., Array]:
         """Function with the signature of ``quantus.explain``, bound to the options and the image's seed.

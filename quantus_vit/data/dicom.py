@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["DICOM_SUFFIXES", "dicom_shape", "is_dicom", "read_dicom"]
+__all__ = ["DICOM_SUFFIXES", "dicom_shape", "is_dicom", "read_dicom", "read_header"]
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
@@ -47,11 +47,27 @@ def dicom_shape(path: FilePath) -> tuple[int, int]:
     FileNotFoundError, ValueError, ImportError
         As :func:`read_dicom`.
     """
-    header = _read(path, stop_before_pixels=True)
+    header = read_header(path)
     try:
         return int(header.Rows), int(header.Columns)
     except Exception as error:
         raise ValueError(f"the DICOM file {os.fspath(path)!r} does not say how many pixels it has: {error}") from error
+
+
+def read_header(path: FilePath) -> Any:
+    """Read all of a DICOM file but its pixels.
+
+    Returns
+    -------
+    pydicom.FileDataset
+        With whatever the file says of patient and study.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError
+        As :func:`read_dicom`.
+    """
+    return _read(path, stop_before_pixels=True)
 
 
 def read_dicom(path: FilePath, pixel_range: tuple[float, float] | None = None) -> GreyImage:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LinearLocator
 
 from .drawing import TISSUE, draw_relevance, draw_xray
 from .lettering import elided
@@ -44,7 +44,7 @@ class SheetColumn:
     ----------
     name : str
     signed : bool
-        Whether its maps have negative values that mean something.
+        Whether negative values of its maps mean something; where there are any, they are shown in any case.
     """
 
     name: str
@@ -95,6 +95,10 @@ def draw_sheet(
     """
     if scale not in ("own", "shared"):
         raise ValueError(f"scale must be 'own' or 'shared', got {scale!r}")
+    columns = [
+        replace(column, signed=column.signed or any(_is_negative(row.maps[at]) for row in rows))
+        for at, column in enumerate(columns)
+    ]
     plan = _Plan.of(rows, columns, bool(title), _bars(rows, columns, scale))
     figure = Picture(figsize=plan.size)
     if title:
@@ -104,6 +108,10 @@ def draw_sheet(
         _draw_row(figure, plan, index, row, columns)
     _draw_bars(figure, plan)
     return figure
+
+
+def _is_negative(relevance: Array | None) -> bool:
+    return relevance is not None and bool((relevance < 0).any())
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ def _bars(
     if scale == "own":
         return None
     return [
-        shared_scale([relevance for row in rows if (relevance := row.maps[at]) is not None], column.signed or None)
+        shared_scale([relevance for row in rows if (relevance := row.maps[at]) is not None], column.signed)
         for at, column in enumerate(columns)
     ]
 
@@ -199,7 +207,7 @@ def _draw_row(figure: Picture, plan: _Plan, index: int, row: SheetRow, columns: 
         if relevance is None:
             axes.text(0.5, 0.5, "no map", transform=axes.transAxes, ha="center", color="white", fontsize=_FONT + 2)
         elif plan.scales is None:
-            colours, scale = scale_of(relevance, signed=column.signed or None)
+            colours, scale = scale_of(relevance, signed=column.signed)
             draw_relevance(axes, relevance, colours, scale, row.picture.shape[:2])
             note = f"{note}{', ' if note else ''}full scale {scale.vmax:.2g}"
         else:
@@ -230,7 +238,7 @@ def _draw_bars(figure: Picture, plan: _Plan) -> None:
         axes = plan.axes_at(figure, _MARGIN + 0.3, top + number * _BAR + 0.12, width, 0.16)
         signed = bool(bar.scale.vmin)
         drawn = figure.colorbar(
-            ScalarMappable(bar.scale, bar.colours), cax=axes, orientation="horizontal", ticks=MaxNLocator(5),
+            ScalarMappable(bar.scale, bar.colours), cax=axes, orientation="horizontal", ticks=LinearLocator(5),
             format=FuncFormatter(_short), extend="both" if signed else "max",
         )  # fmt: skip
         axes.set_facecolor(TISSUE)

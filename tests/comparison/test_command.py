@@ -374,6 +374,7 @@ def test_explain_takes_several_images_and_methods_into_a_folder(tmp_path, checkp
     arguments = ["explain", xray, str(second), "--model", checkpoint, "--method", *methods, "--out", str(out)]
     assert main(arguments) == 0
     assert sorted(path.name for path in out.iterdir()) == [
+        "contact_sheet.png", "explain.csv", "maps.npz",
         "some_x-ray_1-2-AttnLRP.png", "some_x-ray_1-2-TransformerLRP_start_layer_1.png",
         "some_x-ray_1-AttnLRP.png", "some_x-ray_1-TransformerLRP_start_layer_1.png",
     ]  # fmt: skip
