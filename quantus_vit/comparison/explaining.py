@@ -121,7 +121,7 @@ class MethodCall:
         methods of this package do, whose maps do not depend on the batch; of others nobody knows.
         """
         name = self.spec.name
-        built_in = self.spec.control is None and name in EXPLAINERS and EXPLAINERS[name].is_built_in
+        built_in = self.spec.make is None and name in EXPLAINERS and EXPLAINERS[name].is_built_in
         return built_in and torch.device(device).type != "cpu"
 
     def explain_func(self, image: ExplainedImage) -> Callable[..., Array]:
