@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 
-import torch
+from ..batch_size import is_out_of_memory
 
 __all__ = ["is_of_the_machine", "stops_the_run"]
 
-# What torch's allocators say; the CPU's raises a plain RuntimeError.
-_MEMORY = ("out of memory", "can't allocate memory", "CUDA error", "CUBLAS_STATUS_ALLOC_FAILED")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -18,11 +16,11 @@ def is_of_the_machine(error: BaseException) -> bool:
 
     A file that is there and cannot be decoded is the image's own failure: Pillow's ``OSError`` has no number then.
     """
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError, FileNotFoundError)):
+    if is_out_of_memory(error) or isinstance(error, FileNotFoundError):
         return True
     if isinstance(error, OSError):
         return error.errno is not None
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY)
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error)
 
 
 def stops_the_run(error: BaseException) -> bool:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ..attribution.base import AttributionMethod
 from ..attribution.inputs import Target, check_inputs, parse_target, resolve_target
+from ..batch_size import BatchSize, choose_batch_size
 from ..relevance.forward import logits_of
 from .explanation import dense_map, warn_if_poor
 from .inputs import check_labels, check_map_count, mask_for_each, to_numpy
-from .memory import choose_batch_size
 from .neighbourhood import Link
 from .pipeline import explain_image
 from .replacement import Replacement
@@ -51,7 +51,7 @@ class LimeCXR(AttributionMethod):
         Seed of the masks and of quickshift. Every image starts from it, so a batch gives what single images give.
     batch_size
         Images a forward; None: as many as fit into half of the free memory, at most 32 on a CPU and 256 elsewhere.
-        The result does not depend on it beyond the rounding of the model's own arithmetic.
+        Halved where memory runs out all the same. The result does not depend on it beyond the rounding of the model's own arithmetic.
     num_segments
         How many segments, for "cxr" (default 80) and "grid" (at most; default one a patch). Fewer give coarser
         maps and smaller standard errors at the same number of samples.
@@ -163,7 +163,7 @@ class LimeCXR(AttributionMethod):
         images = self._checked(inputs)
         batch_size = self._batch_size(images)
         with torch.inference_mode():  # N bare forwards, so that a wrong target costs no neighbourhood
-            logits = torch.cat([logits_of(self.model(part)) for part in torch.split(images, batch_size)])
+            logits = batch_size.run(lambda size: self._logits(images, size))
             labels = [[int(label)] for label in resolve_target(parse_target(target, len(logits)), logits)]
         explanations = self._explain_all(images, labels, ALL_FEATURES, batch_size, lung_mask)
         maps = [dense_map(explanation, label) for explanation, [label] in zip(explanations, labels, strict=True)]
@@ -269,7 +269,7 @@ class LimeCXR(AttributionMethod):
         images: Tensor,
         labels: Sequence[Sequence[int] | None],
         num_features: int,
-        batch_size: int,
+        batch_size: BatchSize,
         lung_mask: NDArray[Any] | Tensor | None,
     ) -> list[ImageExplanation]:
         masks = mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
@@ -295,5 +295,8 @@ class LimeCXR(AttributionMethod):
         self.check_model(inputs)
         return inputs.detach()
 
-    def _batch_size(self, images: Tensor) -> int:
-        return choose_batch_size(self.model, images[0]) if self.batch_size is None else self.batch_size
+    def _logits(self, images: Tensor, size: int) -> Tensor:
+        return torch.cat([logits_of(self.model(part)) for part in torch.split(images, size)])
+
+    def _batch_size(self, images: Tensor) -> BatchSize:
+        return BatchSize(choose_batch_size(self.model, images[0]) if self.batch_size is None else self.batch_size)

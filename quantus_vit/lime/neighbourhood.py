@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from ..batch_size import BatchSize
 from ..relevance.forward import logits_of
 
 __all__ = ["LINKS", "Link", "Neighbourhood", "compose"]
@@ -31,8 +32,9 @@ def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> T
     Tensor
         Shape (B, C, H, W).
     """
-    present = masks.index_select(1, segments.reshape(-1)).reshape(-1, 1, *segments.shape)
-    return torch.where(present, image, fudged)
+    # Rows of a few bytes are gathered some twenty times faster than single values of many rows.
+    present = masks.t().contiguous().index_select(0, segments.reshape(-1)).t().contiguous()
+    return torch.where(present.reshape(-1, 1, *segments.shape), image, fudged)
 
 
 Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
@@ -55,7 +57,7 @@ class Neighbourhood:
     segments
         Shape (H, W), int64, on the model's device.
     batch_size
-        Images a forward.
+        Images a forward; fewer where memory runs out.
     link
         Of :data:`LINKS`; None: "sigmoid" for one output, whose softmax would be 1 whatever the image, else "softmax".
     """
@@ -66,21 +68,24 @@ class Neighbourhood:
         image: Tensor,
         fudged: Tensor,
         segments: Tensor,
-        batch_size: int,
+        batch_size: BatchSize | int,
         link: Link | None = None,
     ) -> None:
         self.model = model
         self.image = image
         self.fudged = fudged
         self.segments = segments
-        self.batch_size = batch_size
+        self.batch_size = batch_size if isinstance(batch_size, BatchSize) else BatchSize(batch_size)
         self.link = link
 
     def answers(self, masks: Tensor) -> Tensor:
         """Linked logits (M, classes), float32 on the CPU, for masks (M, n_segments)."""
+        return self.batch_size.run(lambda size: self._answers(masks, size))
+
+    def _answers(self, masks: Tensor, size: int) -> Tensor:
         with torch.inference_mode():
             masks = masks.to(self.image.device, torch.bool)
-            parts = [self._linked(logits_of(self.model(images)).float()) for images in self._batches(masks)]
+            parts = [self._linked(logits_of(self.model(images)).float()) for images in self._batches(masks, size)]
             # one transfer at the end: a copy a batch would make the host wait for the device each time
             return torch.cat(parts).cpu()
 
@@ -88,6 +93,6 @@ class Neighbourhood:
         default: Link = "sigmoid" if logits.shape[-1] == 1 else "softmax"
         return LINKS[self.link or default](logits)
 
-    def _batches(self, masks: Tensor) -> Iterator[Tensor]:
-        for part in masks.split(self.batch_size):  # type: ignore[no-untyped-call]
+    def _batches(self, masks: Tensor, size: int) -> Iterator[Tensor]:
+        for part in masks.split(size):  # type: ignore[no-untyped-call]
             yield compose(self.image, self.fudged, self.segments, part)

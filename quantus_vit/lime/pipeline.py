@@ -11,6 +11,7 @@ from lime.lime_image import ImageExplanation, LimeImageExplainer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..batch_size import BatchSize
 from .explanation import build_explanation
 from .fitting import LocalModel, cosine_distances, fit
 from .neighbourhood import Neighbourhood
@@ -31,7 +32,7 @@ def explain_image(
     image: Tensor,
     settings: Settings,
     *,
-    batch_size: int,
+    batch_size: BatchSize,
     index: int,
     labels: Sequence[int] | None,
     num_features: int,
@@ -48,7 +49,7 @@ def explain_image(
     settings
         The options.
     batch_size
-        Images a forward.
+        Images a forward; shared by the images of a batch.
     index
         The image's place in its batch: which of several segment maps is its own.
     labels

@@ -8,8 +8,8 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 from torch import nn
 
-from quantus_vit.lime import memory
-from quantus_vit.lime.memory import PeakMemory, choose_batch_size
+from quantus_vit import batch_size
+from quantus_vit.batch_size import BatchSize, PeakMemory, choose_batch_size
 from quantus_vit.lime.neighbourhood import Neighbourhood, compose
 from quantus_vit.lime.replacement import replace
 
@@ -130,9 +130,52 @@ class Wide(nn.Module):
 
 @pytest.mark.parametrize(("size", "expected"), [(40, 32), (10**6, 10), (10**8, 1)])
 def test_batch_size_follows_free_memory(monkeypatch, size, expected):
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 40_500_000)
+    monkeypatch.setattr(batch_size, "available_bytes", lambda device: 40_500_000)
     assert choose_batch_size(Wide(size), torch.zeros(1, 2, 2)) == expected
 
 
 def test_free_memory_is_known_and_plausible():
-    assert 2**20 < memory.available_bytes(torch.device("cpu")) < 2**50
+    assert 2**20 < batch_size.available_bytes(torch.device("cpu")) < 2**50
+
+
+class Narrow(nn.Module):
+    """Has room for a few images only, as a device that is full."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+        self.sizes: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(x))
+        if len(x) > self.most:
+            raise self.error
+        return x.flatten(1)[:, :3]
+
+
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_a_batch_that_does_not_fit_is_halved_and_the_answers_are_the_same(scene, error):
+    image, segments = (torch.from_numpy(array) for array in scene)
+    masks = torch.rand(40, int(segments.max()) + 1, generator=torch.Generator().manual_seed(0)) > 0.5
+    size = BatchSize(32)
+    narrow = Narrow(5, error)
+    answers = Neighbourhood(narrow, image, image * 0, segments, size).answers(masks)
+    assert size.size == 4
+    assert narrow.sizes[:4] == [32, 16, 8, 4]
+    roomy = Neighbourhood(Narrow(40, error), image, image * 0, segments, 40).answers(masks)
+    torch.testing.assert_close(answers, roomy)
+
+
+def test_an_image_that_does_not_fit_alone_and_other_errors_are_told(scene):
+    image, segments = (torch.from_numpy(array) for array in scene)
+    masks = torch.ones(4, int(segments.max()) + 1, dtype=torch.bool)
+    for most, error in ((0, OUT_OF_MEMORY[0]), (3, RuntimeError("shapes do not match"))):
+        with pytest.raises(RuntimeError, match=str(error)):
+            Neighbourhood(Narrow(most, error), image, image * 0, segments, 8).answers(masks)

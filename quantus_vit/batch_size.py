@@ -1,22 +1,26 @@
-"""How many images fit into one forward. Knows torch only."""
+"""How many images fit into one forward, and fewer where that was too many. Knows torch only."""
 
 from __future__ import annotations
 
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["PeakMemory", "available_bytes", "choose_batch_size"]
+__all__ = ["BatchSize", "PeakMemory", "available_bytes", "choose_batch_size", "is_out_of_memory"]
+
+Result = TypeVar("Result")
 
 LARGEST_BATCH_CPU = 32  # larger ones fall out of the caches and gain nothing
 LARGEST_BATCH = 256  # beyond it the launches are amortised
 FALLBACK_BYTES = 2 * 2**30  # systems that do not tell
+# What torch's allocators say; the CPU's raises a plain RuntimeError.
+_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -84,3 +88,52 @@ def choose_batch_size(model: Callable[[Tensor], Any], image: Tensor) -> int:
     largest = LARGEST_BATCH_CPU if image.device.type == "cpu" else LARGEST_BATCH
     fitting: int = available_bytes(image.device) // 2 // bytes_an_image
     return max(1, min(largest, fitting))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, of the device or of the machine."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY)
+
+
+class BatchSize:
+    """How many images a device takes at once; halved, for good, each time that was too many.
+
+    Parameters
+    ----------
+    size : int
+        To begin with, such as :func:`choose_batch_size` says.
+
+    Examples
+    --------
+    >>> size = BatchSize(64)
+    >>> scores = size.run(lambda images: metric(..., batch_size=images))  # doctest: +SKIP
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def run(self, call: Callable[[int], Result]) -> Result:
+        """What ``call(size)`` returns; where memory runs out it is called again with half the size.
+
+        Parameters
+        ----------
+        call : callable
+            From the number of images at once to a result that does not depend on it.
+
+        Raises
+        ------
+        MemoryError, RuntimeError
+            A single image is too much.
+        """
+        while True:
+            try:
+                return call(self.size)
+            except Exception as error:
+                if self.size == 1 or not is_out_of_memory(error):
+                    raise
+            # Not within the handler: there the error's traceback still holds the tensors that did not fit.
+            self.size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
