@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Meter:
     stopped: float = 0.0
     forwards: list[float] = field(default_factory=list)
     maps: dict[str, list[float]] = field(default_factory=dict)
+    profile: cProfile.Profile | None = None
     _busy: bool = False
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -73,10 +75,14 @@ class Meter:
     @contextmanager
     def off_the_clock(self) -> Any:
         start, self._busy = clock(self.batch.device), True
+        if self.profile:
+            self.profile.disable()
         try:
             yield
         finally:
             self._busy = False
+            if self.profile:
+                self.profile.enable()
             self.stopped += clock(self.batch.device) - start
 
     def sample(self) -> None:
@@ -87,8 +93,8 @@ class Meter:
             for name in self.methods:
                 with torch.inference_mode(False), torch.enable_grad():
                     images = self.batch[:6].clone()
-                    method = EXPLAINERS[name].load()(self.module)
-                    seconds = timed(lambda method=method, images=images: method.attribute(images, target=0), images.device)
+                    attribute = partial(EXPLAINERS[name].load()(self.module).attribute, images, target=0)
+                    seconds = timed(attribute, images.device)
                 self.maps.setdefault(name, []).append(seconds / len(images))
 
     def bare_seconds(self, maps: dict[str, int]) -> tuple[float, float]:
@@ -174,14 +180,15 @@ def main() -> None:
 
     maps, seconds = count_maps(), Seconds(meter)
     handle = classifier.module.register_forward_pre_hook(meter)
-    profile = cProfile.Profile()
+    meter.profile = profile = cProfile.Profile(time.process_time) if arguments.profile else None
     with tempfile.TemporaryDirectory() as folder:
         start = clock(device)
-        if arguments.profile:
+        if profile:
             profile.enable()
         with seconds.of_the_run():
             pipeline.compare(Path(folder), protocol, classifier, dataset, arguments.device, quiet=True)
-        profile.disable()
+        if profile:
+            profile.disable()
         whole = clock(device) - start - meter.stopped
     handle.remove()
     made = {name: maps.get(name, 0) for name in gradient}
@@ -197,8 +204,9 @@ def main() -> None:
     bare = forwards + bare_maps
     print(f"scoring and explaining {seconds.run:.1f} s, {seconds.run / bare:.3f} of the bare work")
     print(f"the whole comparison   {whole:.1f} s, {whole / bare:.3f} of the bare work")
-    if arguments.profile:
+    if profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(arguments.profile)
+        pstats.Stats(profile).sort_stats("cumtime").print_stats("quantus_vit|quantus|lime", arguments.profile)
 
 
 def warm_up(arguments: argparse.Namespace, classifier: Classifier, dataset: XrayDataset) -> None:

@@ -38,21 +38,25 @@ def probed(module: nn.Module) -> Iterator[Probe]:
         probe.seconds = time.monotonic() - started
 
 
-def expectation(probe: Probe, maps: int, cases_left: int) -> str:
+def expectation(probe: Probe, cases: int, maps: int, cases_left: int) -> str:
     """A sentence on what is to come.
 
     Parameters
     ----------
     probe : Probe
-        Of one case.
+        Of the first cases.
+    cases : int
+        How many these were.
     maps : int
         Maps a case.
     cases_left : int
     """
+    share = cases_left / cases
+    first = "the first case" if cases == 1 else f"the first {cases} cases"
     return (
-        f"the first case took {_duration(probe.seconds)}: {maps} maps, {probe.images} images through the model; to "
-        f"come are {cases_left} cases, {maps * cases_left} maps, some {probe.images * cases_left} images through the "
-        f"model: about {_duration(probe.seconds * cases_left)}"
+        f"{first} took {_duration(probe.seconds)}: {maps * cases} maps, {probe.images} images through the model; to "
+        f"come are {cases_left} cases, {maps * cases_left} maps, some {round(probe.images * share)} images through the "
+        f"model: about {_duration(probe.seconds * share)}"
     )
 
 

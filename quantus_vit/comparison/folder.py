@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,20 +93,6 @@ class Logs:
             CsvLog(folder / "notes.csv", Note),
             CsvLog(folder / "curves.csv", Curve),
             MapStore(folder / "maps"),
-        )
-
-    def keep_curves(
-        self,
-        case: tuple[str, str],
-        methods: Sequence[str],
-        metric: str,
-        curves: Sequence[Mapping[str, Sequence[float]]],
-    ) -> None:
-        """Write the curves behind the scores of a case, of each method those of its map."""
-        self.curves.append(
-            Curve(*case, method, metric, order, " ".join(f"{value:.6g}" for value in outputs))
-            for method, by_order in zip(methods, curves, strict=True)
-            for order, outputs in by_order.items()
         )
 
     def clear(self) -> None:

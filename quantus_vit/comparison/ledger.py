@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .folder import Logs
 from .metrics import Scorer
 from .plan import Plan
 from .rows import scores_of
-from .scores import Failure, Note, Prediction, Score, TieBreak
+from .scores import Curve, Failure, Note, Prediction, Score, TieBreak
 
 __all__ = ["Entry", "Ledger", "one_line"]
 
@@ -40,6 +40,8 @@ class Entry:
         score leaves the image without one.
     predicted, target : str
         See :class:`~.scores.Score`.
+    curves : mapping of str to sequence of float
+        The curves behind the score, where the metric draws some: order -> outputs.
     """
 
     case: Case
@@ -48,6 +50,7 @@ class Entry:
     values: Sequence[float]
     predicted: str = ""
     target: str = ""
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def score(self) -> Score:
         """The row of ``scores.csv``."""
@@ -59,6 +62,14 @@ class Entry:
         """The rows of ``tie_breaks.csv``; none where no tie was broken."""
         place = (self.case.identity, self.case.label, self.call.label, self.scorer.name)
         return [TieBreak(*place, n, value) for n, value in enumerate(self.values)] if len(self.values) > 1 else []
+
+    def curve_rows(self) -> list[Curve]:
+        """The rows of ``curves.csv``."""
+        place = (self.case.identity, self.case.label, self.call.label, self.scorer.name)
+        return [
+            Curve(*place, order, " ".join(f"{value:.6g}" for value in outputs))
+            for order, outputs in self.curves.items()
+        ]
 
 
 class Ledger:
@@ -83,6 +94,7 @@ class Ledger:
             self._mark(row)
         self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}
         self._worked = {(row.method, row.metric) for row in logs.scores.rows if not math.isnan(row.score)}
+        self._working = {method for method, _ in self._worked}
         self._failures = Counter((row.method, row.metric) for row in logs.failures.rows)
 
     def lacks(self, case: Case, call: MethodCall, scorer: Scorer) -> bool:
@@ -108,12 +120,17 @@ class Ledger:
         self.logs.predictions.append([prediction])
         self._predictions[case.key] = prediction
 
+    def add_map(self, method: str) -> None:
+        """Remember that a method has worked."""
+        self._working.add(method)
+
     def add_notes(self, case: Case, method: str, notes: Sequence[str]) -> None:
         """Write the warnings of a method, each once."""
         self.logs.notes.append(Note(*case.key, method, note) for note in dict.fromkeys(notes))
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Write scores, their orders of ties first: a score that is there has all of them."""
+        """Write scores, their orders of ties and curves first: a score that is there has all of them."""
+        self.logs.curves.append(row for entry in entries for row in entry.curve_rows())
         self.logs.tie_breaks.append(row for entry in entries for row in entry.tie_breaks())
         rows = [entry.score() for entry in entries]
         self.logs.scores.append(rows)
@@ -139,7 +156,7 @@ class Ledger:
         self._failures[method, metric] += 1
         if not method:
             return
-        worked = any(pair[0] == method and metric in ("", pair[1]) for pair in self._worked)
+        worked = (method, metric) in self._worked if metric else method in self._working
         failures = self._failures[method, metric]
         if not worked and failures >= min(_HOPELESS_AFTER, len(self.plan.cases)):
             what = f"method {method!r}" + (f" with metric {metric!r}" if metric else "")

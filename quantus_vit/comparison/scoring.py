@@ -1,13 +1,15 @@
-"""Calls of a metric on the maps of one image, by Quantus' own convention.
+"""Calls of a metric on maps of one image or several, by Quantus' own convention.
 
 Knows scorers, maps and the model; not where a map comes from.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,15 +17,18 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..batch_size import BatchSize, choose_batch_size
 from .metrics import Scorer
 from .protocol import Protocol
 from .ties import break_ties, ties_matter
 
-__all__ = ["KeepCurves", "ScoredImage", "score_maps"]
+__all__ = ["KeepCurves", "ScoredImage", "maps_at_once", "score_maps"]
 
 Array = npt.NDArray[Any]
 KeepCurves: TypeAlias = "Callable[[Sequence[Mapping[str, Sequence[float]]]], None]"
 """Takes for each map the curves behind its score: order -> outputs."""
+
+MAPS_AT_ONCE_CPU = 16
 
 
 @dataclass(frozen=True)
@@ -55,22 +60,24 @@ class ScoredImage:
 def score_maps(
     scorer: Scorer,
     maps: Sequence[Array],
-    image: ScoredImage,
+    images: ScoredImage | Sequence[ScoredImage],
     module: nn.Module,
     protocol: Protocol,
     device: str,
     explain_func: Callable[..., Array] | None = None,
     keep_curves: KeepCurves | None = None,
+    batch_size: BatchSize | None = None,
 ) -> list[list[float]]:
-    """Score maps of one image by one plain Quantus call; together they share the model's forward passes.
+    """Score maps, of several methods and images, by one plain Quantus call; together they fill the model's batches.
 
     Parameters
     ----------
     scorer : Scorer
         The metric.
     maps : sequence of numpy.ndarray
-        Of shape ``(1, H, W)``, of several methods.
-    image : ScoredImage
+        Of shape ``(1, H, W)``.
+    images : ScoredImage or sequence of ScoredImage
+        The image of all maps, or one for each; of one size.
     module, protocol, device
         As elsewhere.
     explain_func : callable, optional
@@ -78,6 +85,9 @@ def score_maps(
         map alone.
     keep_curves : callable, optional
         Called with the curves where the metric draws some; a map without a score has none.
+    batch_size : BatchSize, optional
+        How many maps a release of Quantus that works in batches takes at once, halved where memory runs out;
+        :func:`maps_at_once` if left out.
 
     Returns
     -------
@@ -85,17 +95,29 @@ def score_maps(
         For each map its score; or one for each order of ties, where ties decide the score. nan for a map without any
         contrast: its correlation is undefined, and an arbitrary order must not give it a score.
     """
-    variants = [_variants(scorer, relevance, image, protocol) for relevance in maps]
-    batch = np.concatenate([np.empty((0, 1, *image.image.shape[1:])), *variants])
-    metric = scorer.build()
-    scores = _call(metric, scorer, batch, image, module, protocol, device, explain_func) if len(batch) else []
-    if keep_curves is not None and scorer.spec.curves is not None and len(batch):
+    each = [images] * len(maps) if isinstance(images, ScoredImage) else list(images)
+    variants = [_variants(scorer, relevance, image, protocol) for relevance, image in zip(maps, each, strict=True)]
+    counts = [len(orders) for orders in variants]
+    if not sum(counts):
+        return [[float("nan")] for _ in maps]
+    batch = np.concatenate(variants)
+    repeated = [image for image, count in zip(each, counts, strict=True) for _ in range(count)]
+    size = batch_size or BatchSize(maps_at_once(module, repeated[0].image, device))
+    metric, scores = size.run(lambda most: _call(scorer, batch, repeated, module, protocol, device, explain_func, most))
+    if keep_curves is not None and scorer.spec.curves is not None:
         drawn = iter(scorer.spec.curves(metric))
-        keep_curves([next(drawn) if len(orders) else {} for orders in variants])
+        keep_curves([next(drawn) if count else {} for count in counts])
     queue = iter(scores)
-    return [
-        [scorer.spec.summarise(next(queue)) for _ in orders] if len(orders) else [float("nan")] for orders in variants
-    ]
+    return [[scorer.spec.summarise(next(queue)) for _ in range(count)] if count else [float("nan")] for count in counts]
+
+
+def maps_at_once(module: nn.Module, image: torch.Tensor, device: str) -> int:
+    """How many maps Quantus may score at once: by the device's memory, and on a CPU at most 16.
+
+    A larger batch is no faster there, and Quantus' own arrays, of 30 times the image's values, leave the caches.
+    """
+    size = choose_batch_size(module, image.to(device))
+    return size if torch.device(device).type != "cpu" else min(size, MAPS_AT_ONCE_CPU)
 
 
 def _variants(scorer: Scorer, relevance: Array, image: ScoredImage, protocol: Protocol) -> Array:
@@ -111,24 +133,25 @@ def _variants(scorer: Scorer, relevance: Array, image: ScoredImage, protocol: Pr
 
 
 def _call(
-    metric: Any,
     scorer: Scorer,
     batch: Array,
-    image: ScoredImage,
+    images: Sequence[ScoredImage],
     module: nn.Module,
     protocol: Protocol,
     device: str,
     explain_func: Callable[..., Array] | None,
-) -> Sequence[Any]:
-    count = len(batch)
-    masks = None if scorer.mask is None else np.repeat(image.masks[scorer.mask].numpy()[None], count, axis=0)
+    most: int,
+) -> tuple[Any, Sequence[Any]]:
+    """The metric, which may have kept something, and what it returns for each of a batch of maps."""
+    masks = None if scorer.mask is None else np.stack([image.masks[scorer.mask].numpy() for image in images])
+    metric = scorer.build()
     with warnings.catch_warnings():
         # Quantus warns about every step that changes nothing, such as black borders under a black baseline.
         warnings.simplefilter("ignore")
         scores: Sequence[Any] = metric(
             model=module,
-            x_batch=np.repeat(image.image.numpy()[None], count, axis=0),
-            y_batch=np.full(count, image.target),
+            x_batch=np.stack([image.image.numpy() for image in images]),
+            y_batch=np.array([image.target for image in images]),
             a_batch=batch,
             s_batch=masks,
             channel_first=True,
@@ -136,5 +159,19 @@ def _call(
             explain_func_kwargs={} if explain_func else None,
             softmax=protocol.softmax,
             device=device,
+            **_batches(metric, len(images), most),
         )
-    return scores
+    return metric, scores
+
+
+def _batches(metric: Any, count: int, most: int) -> dict[str, int]:
+    """Quantus' ``batch_size``, where the release has it.
+
+    Quantus' own metrics count maps by it: batches as even as can be, none with a small rest. This package's count the
+    model's images, whatever maps they are of.
+    """
+    calls = [vars(kind)["__call__"] for kind in type(metric).__mro__ if "__call__" in vars(kind)]
+    if not any("batch_size" in signature(call).parameters for call in calls):
+        return {}
+    even = math.ceil(count / math.ceil(count / most))
+    return {"batch_size": most if getattr(metric, "fills_batches", False) else even}

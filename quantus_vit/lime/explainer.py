@@ -51,7 +51,8 @@ class LimeCXR(AttributionMethod):
         Seed of the masks and of quickshift. Every image starts from it, so a batch gives what single images give.
     batch_size
         Images a forward; None: as many as fit into half of the free memory, at most 32 on a CPU and 256 elsewhere.
-        Halved where memory runs out all the same. The result does not depend on it beyond the rounding of the model's own arithmetic.
+        Halved where memory runs out all the same. The result does not depend on it beyond the rounding of the model's
+        own arithmetic.
     num_segments
         How many segments, for "cxr" (default 80) and "grid" (at most; default one a patch). Fewer give coarser
         maps and smaller standard errors at the same number of samples.

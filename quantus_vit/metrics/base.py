@@ -37,6 +37,9 @@ disable_warnings, display_progressbar
         As in every metric of Quantus; a map is not normalised by default, since only its order counts.
     """
 
+    fills_batches = True
+    """That ``batch_size`` counts images which the model sees at once, of however many maps, and not maps."""
+
     def __init__(
         self,
         output: str,

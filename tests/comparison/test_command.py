@@ -122,9 +122,10 @@ def test_lower_precision_changes_lime_alone(tmp_path, checkpoint) -> None:
 
 
 def test_a_termination_leaves_tables_and_the_handler_of_before(tmp_path, checkpoint, capsys, monkeypatch) -> None:
-    from quantus_vit.comparison import runner
+    from quantus_vit.comparison import group_scoring, grouping
 
-    before, score_maps, calls = signal.getsignal(signal.SIGTERM), runner.score_maps, []
+    monkeypatch.setattr(grouping, "_MAPS_CPU", 1)
+    before, score_maps, calls = signal.getsignal(signal.SIGTERM), group_scoring.score_maps, []
 
     def terminated(*arguments):
         calls.append(1)
@@ -132,7 +133,7 @@ def test_a_termination_leaves_tables_and_the_handler_of_before(tmp_path, checkpo
             os.kill(os.getpid(), signal.SIGTERM)
         return score_maps(*arguments)
 
-    monkeypatch.setattr(runner, "score_maps", terminated)
+    monkeypatch.setattr(group_scoring, "score_maps", terminated)
     arguments = ["compare", "--checkpoint", checkpoint, "--samples", "3", "--methods", "Random", "--out", str(tmp_path)]
     assert main([*arguments, "--device", "cpu", "--quiet"]) == 130
     assert read_rows(tmp_path / "table1.csv")[1][6] == "2"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantus_vit.comparison import compare, meta_run, runner
+from quantus_vit.comparison import compare, group_scoring, grouping, meta_run
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import locked
 from quantus_vit.comparison.pipeline import Outcome
@@ -167,7 +167,7 @@ def test_the_report_stands_alone_and_holds_the_numbers(tmp_path, model: LinearMo
 
 
 def test_an_interrupt_leaves_tables_and_the_rerun_completes_them(tmp_path, model, monkeypatch, capsys) -> None:
-    calls, score_maps = [], runner.score_maps
+    calls, score_maps = [], group_scoring.score_maps
 
     def interrupted(*arguments):
         calls.append(1)
@@ -175,7 +175,8 @@ def test_an_interrupt_leaves_tables_and_the_rerun_completes_them(tmp_path, model
             raise KeyboardInterrupt
         return score_maps(*arguments)
 
-    monkeypatch.setattr(runner, "score_maps", interrupted)
+    monkeypatch.setattr(group_scoring, "score_maps", interrupted)
+    monkeypatch.setattr(grouping, "_MAPS_CPU", 1)
     outcome = compared(tmp_path, model)
     assert outcome.interrupted
     assert not outcome.complete
@@ -208,7 +209,7 @@ def test_an_interrupt_before_any_score_leaves_empty_tables(tmp_path, model, monk
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "score_maps", interrupted)
+    monkeypatch.setattr(group_scoring, "score_maps", interrupted)
     outcome = compared(tmp_path, model)
     assert outcome.table == []
     assert not (tmp_path / "report.html").exists()
@@ -293,7 +294,7 @@ def test_maps_of_other_settings_are_not_taken_over(tmp_path, model: LinearModel,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "score_maps", interrupted)
+        patch.setattr(group_scoring, "score_maps", interrupted)
         compared(tmp_path, model, methods=("Random",))
     before = logs_of(tmp_path).maps.load(Images(LABELS).records[0].identity, 0, "Random")
     assert before is not None

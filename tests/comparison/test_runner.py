@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from quantus_vit import register_method, unregister_method
-from quantus_vit.comparison import runner
+from quantus_vit.comparison import group_scoring, grouping, images
+from quantus_vit.comparison.explaining import MethodCall
+from quantus_vit.comparison.reading import ReadAhead
 from quantus_vit.comparison.runner import ComparisonRun
 from quantus_vit.comparison.scores import Score
 from quantus_vit.errors import UnsupportedOperationError
@@ -73,18 +76,28 @@ def test_the_predicted_class_can_be_the_target(tmp_path, model: LinearModel) -> 
     assert any(row.target != row.label for row in rows)
 
 
-@pytest.mark.parametrize("crash_at", [0, 1, 4, 5])
-def test_a_rerun_after_a_crash_gives_the_scores_of_an_unbroken_run(tmp_path, model, monkeypatch, crash_at: int) -> None:
-    finish(tmp_path / "whole", model)
-    computed, score_maps = [], runner.score_maps
+@pytest.fixture
+def one_image_a_group(monkeypatch) -> None:
+    monkeypatch.setattr(grouping, "_MAPS_CPU", 1)
 
-    def crashing(scorer, maps, image, *rest):
+
+@pytest.mark.parametrize(
+    ("maps_a_group", "crash_at"), [(1, 0), (1, 1), (1, 4), (1, 5), (4, 0), (4, 1), (4, 3), (32, 1)]
+)
+def test_a_rerun_after_a_crash_gives_the_scores_of_an_unbroken_run(
+    tmp_path, model, monkeypatch, maps_a_group: int, crash_at: int
+) -> None:
+    monkeypatch.setattr(grouping, "_MAPS_CPU", maps_a_group)
+    finish(tmp_path / "whole", model)
+    computed, score_maps = [], group_scoring.score_maps
+
+    def crashing(*arguments):
         if len(computed) == crash_at:
             raise KeyboardInterrupt
-        computed.append(image.seed)
-        return score_maps(scorer, maps, image, *rest)
+        computed.append(1)
+        return score_maps(*arguments)
 
-    monkeypatch.setattr(runner, "score_maps", crashing)
+    monkeypatch.setattr(group_scoring, "score_maps", crashing)
     with pytest.raises(KeyboardInterrupt):
         finish(tmp_path / "cut", model)
     with (tmp_path / "cut" / "scores.csv").open("a") as file:
@@ -92,7 +105,8 @@ def test_a_rerun_after_a_crash_gives_the_scores_of_an_unbroken_run(tmp_path, mod
     crash_at = -1
     finish(tmp_path / "cut", model)
     assert scores_in(tmp_path / "cut") == scores_in(tmp_path / "whole")
-    assert len(computed) == 6
+    # Groups of one image, then as many as have so many maps by two methods; each is scored once.
+    assert len(computed) == {1: 6, 4: 4, 32: 2}[maps_a_group]
 
 
 def test_a_finished_run_computes_nothing_again(tmp_path, model: LinearModel, scripted) -> None:
@@ -194,6 +208,7 @@ def test_what_the_machine_failed_at_is_never_booked_as_the_images(tmp_path, mode
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
 )
+@pytest.mark.usefixtures("one_image_a_group")
 def test_memory_that_runs_out_in_a_method_or_metric_is_tried_again(tmp_path, model, scripted, monkeypatch, error):
     calls = []
 
@@ -204,7 +219,7 @@ def test_memory_that_runs_out_in_a_method_or_metric_is_tried_again(tmp_path, mod
         return contribution(model, inputs, targets)
 
     settings = protocol(methods=(scripted(odd),))
-    score_maps, scored = runner.score_maps, []
+    score_maps, scored = group_scoring.score_maps, []
 
     def failing(*arguments):
         scored.append(1)
@@ -212,7 +227,7 @@ def test_memory_that_runs_out_in_a_method_or_metric_is_tried_again(tmp_path, mod
             raise error
         return score_maps(*arguments)
 
-    monkeypatch.setattr(runner, "score_maps", failing)
+    monkeypatch.setattr(group_scoring, "score_maps", failing)
     run = finish(tmp_path, model, settings=settings)
     assert not run.is_complete()
     assert [row.cause for row in logs_of(tmp_path).failures.rows] == ["machine", "machine"]
@@ -275,7 +290,7 @@ def test_a_metric_that_never_works_stops_the_run(tmp_path, model: LinearModel, m
     def broken(*_):
         raise AssertionError("cannot score")
 
-    monkeypatch.setattr(runner, "score_maps", broken)
+    monkeypatch.setattr(group_scoring, "score_maps", broken)
     with pytest.raises(ValueError, match=r"with metric 'FaithfulnessEstimate' failed on 3 images.*cannot score"):
         finish(tmp_path, model)
 
@@ -320,7 +335,7 @@ def test_predictions_are_made_once(tmp_path, model: LinearModel, monkeypatch) ->
         logits = model(Images(LABELS).sample(index, None).image[None])[0]
         assert row.values() == pytest.approx(logits.softmax(0).tolist(), rel=1e-4)
         assert row.correct == int(CLASSES[int(logits.argmax())] == row.label)
-    monkeypatch.setattr(runner, "predict", None)
+    monkeypatch.setattr(images, "predict", None)
     (tmp_path / "scores.csv").unlink()
     assert finish(tmp_path, model).predictions() == rows
 
@@ -373,3 +388,112 @@ def test_orders_of_ties_come_once_and_in_the_order_of_the_scores(tmp_path, model
     log.replace(reversed([*log.rows[:3], *log.rows]))
     assert run.tie_breaks() == ties
     assert [row.path for row in ties[::2]] == [row.path for row in run.scores()]
+
+
+@pytest.mark.parametrize("kept", [2, 3, 5, 9, 11])
+def test_a_group_of_which_some_scores_are_there_gets_the_others_as_an_unbroken_run_gives_them(
+    tmp_path, model, monkeypatch, kept: int
+) -> None:
+    """Rows that were torn off anywhere come back to the digit, from batches of the same maps."""
+    finish(tmp_path, model)
+    whole = (tmp_path / "scores.csv").read_text()
+    (tmp_path / "scores.csv").write_text("".join(whole.splitlines(keepends=True)[: kept + 1]) + "half a li")
+    together, score_maps = [], group_scoring.score_maps
+
+    def counting(scorer, maps, *rest):
+        together.append(len(maps))
+        return score_maps(scorer, maps, *rest)
+
+    monkeypatch.setattr(group_scoring, "score_maps", counting)
+    finish(tmp_path, model)
+    assert (tmp_path / "scores.csv").read_text() == whole
+    assert together == [10]
+
+
+def test_groups_hold_every_case_once_and_do_not_depend_on_what_is_done(tmp_path, model) -> None:
+    run = start(tmp_path, model, Images(LABELS))
+    before = run.groups()
+    assert [len(group) for group in before] == [1, 5]
+    assert [case for group in before for case in group] == list(run.plan.cases)
+    run.run(quiet=True, cases=before[1])
+    assert run.cases_left() == list(before[0])
+    assert start(tmp_path, model, Images(LABELS)).groups() == before
+
+
+def test_maps_of_a_group_are_made_by_one_call_where_the_method_takes_batches(tmp_path, model, scripted, monkeypatch):
+    calls = []
+
+    def odd(model, inputs, targets, **_):
+        calls.append(len(inputs))
+        if len(inputs) == 5:
+            warnings.warn("of all", RuntimeWarning, stacklevel=1)
+            first = RuntimeWarning("of the second")
+            first.index = 1
+            warnings.warn(first, stacklevel=1)
+        return contribution(model, inputs, targets)
+
+    settings = protocol(methods=(scripted(odd), "Random"))
+    finish(tmp_path / "alone", model, settings=settings)
+    assert calls == [1] * 6
+    monkeypatch.setattr(MethodCall, "takes_batches", lambda self, device: self.label == "Scripted")
+    calls.clear()
+    run = finish(tmp_path / "together", model, settings=settings)
+    assert calls == [1, 5]
+    for one, other in zip(scores_in(tmp_path / "together"), scores_in(tmp_path / "alone"), strict=True):
+        assert one.key == other.key
+        assert one.score == pytest.approx(other.score, abs=1e-6)
+    notes = [(row.path, row.note) for row in logs_of(tmp_path / "together").notes.rows]
+    paths = [case.identity for case in run.plan.cases]
+    assert [path for path, note in notes if "of all" in note] == paths[1:]
+    assert [path for path, note in notes if "of the second" in note] == paths[2:3]
+
+
+def test_a_batch_of_maps_that_fails_is_made_one_by_one(tmp_path, model, scripted, monkeypatch) -> None:
+    def odd(model, inputs, targets, **_):
+        if len(inputs) > 1 or float(inputs.sum()) == pytest.approx(worst):
+            raise RuntimeError("singular matrix")
+        return contribution(model, inputs, targets)
+
+    worst = float(Images(LABELS).sample(3, None).image.sum())
+    monkeypatch.setattr(MethodCall, "takes_batches", lambda self, device: self.label == "Scripted")
+    finish(tmp_path, model, settings=protocol(methods=(scripted(odd),)))
+    rows = scores_in(tmp_path)
+    assert len(rows) == 6
+    assert [row.path for row in rows if math.isnan(row.score)] == [Images(LABELS).records[3].identity]
+
+
+def test_a_method_that_fails_on_some_images_of_a_group_alone_does_not_stop_the_run(tmp_path, model, scripted) -> None:
+    calls = []
+
+    def odd(model, inputs, targets, **_):
+        calls.append(1)
+        if len(calls) in (3, 4, 5):
+            raise RuntimeError("singular matrix")
+        return contribution(model, inputs, targets)
+
+    dataset = Images(LABELS, broken={index: unreadable(index) for index in (0, 1)})
+    finish(tmp_path, model, Images([*LABELS, 0, 1, 2], dataset.broken), protocol(methods=(scripted(odd),), samples=9))
+    assert sum(math.isnan(row.score) for row in scores_in(tmp_path)) == 5
+
+
+def test_images_are_read_ahead_once_each_and_two_groups_at_most() -> None:
+    read, release = [], threading.Event()
+
+    def reading(index: int):
+        if index == 3:
+            raise unreadable(3)
+        if index == 5:
+            release.wait(10)
+        read.append(index)
+        return index
+
+    with ReadAhead(reading, [[0], [1, 2, 1], [3, 4], [5]]) as ahead:
+        assert ahead.group(0)[0]() == 0
+        assert [call() for call in ahead.group(1).values()] == [1, 2]
+        group = ahead.group(2)
+        with pytest.raises(ValueError, match="as an image"):
+            group[3]()
+        assert group[4]() == 4
+        release.set()
+        assert ahead.group(3)[5]() == 5
+    assert read == [0, 1, 2, 4, 5]

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantus_vit.batch_size import BatchSize
 from quantus_vit.comparison.metrics import METRICS, build_scorers
 from quantus_vit.comparison.scoring import ScoredImage, score_maps
 from quantus_vit.comparison.ties import break_ties, ties_matter
@@ -243,3 +244,63 @@ def test_curves_of_a_removal_are_kept_for_each_map(model: LinearModel) -> None:
     bias = float(model.layer.bias[0].detach())
     np.testing.assert_allclose(curves["mif"], [largest_first[n:].sum() + bias for n in counts], atol=1e-4)
     np.testing.assert_allclose(curves["lif"], [largest_first[: len(sums) - n].sum() + bias for n in counts], atol=1e-4)
+
+
+def test_maps_of_several_images_scored_together_get_the_scores_of_one_image_at_a_time(model: LinearModel) -> None:
+    """Every metric but the random ones, with maps of all signs, without contrast and with ties, of unlike images."""
+    drawn = {"FaithfulnessCorrelation", "MaxSensitivity", "LocalLipschitzEstimate"}
+    with torch.no_grad():
+        model.layer.weight.mul_(0.02)  # else probabilities are 1 but for their rounding, which SaCo compares
+    generator = np.random.default_rng(0)
+    images, maps = [], []
+    for index in range(5):
+        item = replace(scored(index, label=index % 2), target=index % 3)
+        for number in range(4):
+            maps.append(generator.normal(size=(1, SIZE, SIZE)).astype(np.float32) * 10.0**number)
+            images.append(item)
+    maps[6] = np.zeros_like(maps[0])
+    maps[9] = np.arange(4.0, dtype=np.float32).repeat(16).reshape(1, 8, 8)
+    settings = protocol(metrics=tuple(name for name in METRICS.names() if name not in drawn), baselines=(0.0, "black"))
+    for scorer in build_scorers(settings, MASKS):
+        together = score_maps(scorer, maps, images, model, settings, "cpu")
+        for relevance, image, values in zip(maps, images, together, strict=True):
+            alone = score_map(scorer, relevance, image, model, settings, "cpu")
+            terms = 24 if scorer.spec.name == "PixelFlipping" else 1  # an area is a sum of outputs
+            np.testing.assert_allclose(values, alone, rtol=1e-6, atol=1e-6 * terms, err_msg=scorer.name)
+
+
+class Narrow(LinearModel):
+    """Has room for a few images only."""
+
+    most = 3
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().forward(images)
+
+
+@values_of_channels
+def test_a_batch_of_maps_that_does_not_fit_is_halved(model: LinearModel) -> None:
+    item, size = scored(), BatchSize(16)
+    maps = list(np.random.default_rng(0).normal(size=(10, 1, SIZE, SIZE)).astype(np.float32))
+    for name in ("FaithfulnessEstimate", "RemovalCurve"):
+        scorer, settings = scorer_of(name)
+        scores = score_maps(scorer, maps, item, Narrow().eval(), settings, "cpu", batch_size=size)
+        expected = score_maps(scorer, maps, item, model, settings, "cpu")
+        np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-6)
+        assert size.size == 2
+
+
+def test_batches_are_even() -> None:
+    sizes = []
+
+    class Counting(LinearModel):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return super().forward(images)
+
+    scorer, settings = scorer_of("FaithfulnessEstimate")
+    maps = list(np.random.default_rng(0).normal(size=(10, 1, SIZE, SIZE)).astype(np.float32))
+    score_maps(scorer, maps, scored(), Counting().eval(), settings, "cpu", batch_size=BatchSize(8))
+    assert set(sizes) == ({5} if tuple(map(int, version("quantus").split(".")[:2])) >= (0, 6) else {1})
