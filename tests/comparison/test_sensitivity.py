@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from quantus_vit.comparison import compare, runner
+from quantus_vit.comparison import compare, group_scoring, grouping
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.methods import METHODS, MethodSpec
 from quantus_vit.comparison.scores import Score
@@ -268,7 +268,8 @@ def test_a_study_scores_every_setting_once(tmp_path, model: LinearModel) -> None
 
 @pytest.mark.usefixtures("sampling_method")
 def test_an_interrupted_study_goes_on_and_loses_nothing(tmp_path, model, monkeypatch) -> None:
-    calls, score_maps = [], runner.score_maps
+    monkeypatch.setattr(grouping, "_MAPS_CPU", 1)
+    calls, score_maps = [], group_scoring.score_maps
 
     def interrupted(*arguments):
         calls.append(1)
@@ -276,20 +277,20 @@ def test_an_interrupted_study_goes_on_and_loses_nothing(tmp_path, model, monkeyp
             raise KeyboardInterrupt
         return score_maps(*arguments)
 
-    monkeypatch.setattr(runner, "score_maps", interrupted)
+    monkeypatch.setattr(group_scoring, "score_maps", interrupted)
     assert compared(tmp_path, model).interrupted
     before = len(logs_of(tmp_path / "sensitivity").scores.rows)
     assert before > 0
     page = (tmp_path / "report.html").read_text()
     assert "The sensitivity is not finished" in page
     calls.clear()
-    monkeypatch.setattr(runner, "score_maps", lambda *arguments: calls.append(1) or score_maps(*arguments))
+    monkeypatch.setattr(group_scoring, "score_maps", lambda *arguments: calls.append(1) or score_maps(*arguments))
     assert compared(tmp_path, model).complete
     rows = logs_of(tmp_path / "sensitivity").scores.rows
     assert len(rows) == len({row.key for row in rows}) == 4 * 6 * (1 + 4 + 1)
     assert len(calls) < 4 * 6  # what was there was not scored again
     assert "not finished" not in (tmp_path / "report.html").read_text()
-    monkeypatch.setattr(runner, "score_maps", lambda *_: pytest.fail("a report alone scores nothing"))
+    monkeypatch.setattr(group_scoring, "score_maps", lambda *_: pytest.fail("a report alone scores nothing"))
     (tmp_path / "sensitivity.csv").unlink()
     compared(tmp_path, model, report_only=True)
     assert len(read_rows(tmp_path / "sensitivity.csv")) == 1 + 24 * 3
