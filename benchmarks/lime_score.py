@@ -78,7 +78,7 @@ def scores_of(classifier: Classifier, image: Tensor, target: int, relevance: np.
     """Scores of a map by baseline and softmax."""
     import quantus
 
-    model, pixels = Remembered(classifier.module), image.shape[-2] * image.shape[-1]
+    model, pixels = Remembered(classifier.module).eval(), image.shape[-2] * image.shape[-1]
     step = next(size for size in range(pixels // STEPS, 0, -1) if pixels % size == 0)
     ordered = break_ties(relevance, 1, [0])
     found = {}
