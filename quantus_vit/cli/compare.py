@@ -111,6 +111,9 @@ def _add_protocol(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--abs", action=flag, help="score absolute relevance")
     group.add_argument("--tie-breaks", type=int, metavar="K", help="random tie-breaking orders averaged per score")
     group.add_argument("--tie-seed", type=int, metavar="N", help="tie-breaking seed")
+    group.add_argument(
+        "--removal-shift", type=int, metavar="N", help="images on which the removals are compared; 0: none"
+    )
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
@@ -205,7 +208,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
     names = (
         "methods", "metrics", "samples", "sample_seed", "target", "lime_samples", "lime_seed", "precision",
-        "features_in_step", "softmax", "normalise", "abs", "tie_breaks", "tie_seed", "findings",
+        "features_in_step", "softmax", "normalise", "abs", "tie_breaks", "tie_seed", "findings", "removal_shift",
     )  # fmt: skip
     given = {name: getattr(args, name) for name in names}
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

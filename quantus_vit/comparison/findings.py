@@ -13,6 +13,7 @@ from typing import Any
 from .methods import MethodSpec
 from .metrics import MetricSpec
 from .protocol import Protocol
+from .removal_shift import removal_shift_findings
 from .sampling import Selection
 from .scores import Failure, Note, Prediction, Score
 from .sensitivity import sensitivity_findings
@@ -74,6 +75,7 @@ def findings(content: ReportContent) -> list[str]:
             )
     if content.summary.sensitivity is not None:
         sentences += sensitivity_findings(content.summary.sensitivity)
+    sentences += removal_shift_findings(content.summary.removal_shift)
     return sentences
 
 

@@ -25,7 +25,7 @@ TARGETS = ("label", "predicted")
 PRECISIONS = ("float32", "bfloat16")
 _STEPS_AT_LEAST = 14
 # Where files lie, and how the settings came about: no score depends on it.
-_NO_SETTINGS = frozenset({"data", "model", "protocol", "protocol_version", "overrides"})
+_NO_SETTINGS = frozenset({"data", "model", "protocol", "protocol_version", "overrides", "removal_shift"})
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,9 @@ class Protocol:
     tie_breaks, tie_seed : int
         Over how many random tie-breaking orders a score is averaged, where ties decide it (superpixels), and their
         seed.
+    removal_shift : int
+        On how many images it is measured how far each removal puts the model off, see :mod:`.removal_shift`; 0 for
+        none.
 
     Raises
     ------
@@ -138,6 +141,7 @@ class Protocol:
     abs: bool = False
     tie_breaks: int = 3
     tie_seed: int = 0
+    removal_shift: int = 0
 
     def __post_init__(self) -> None:
         for name in ("samples", "features_in_step", "lime_samples", "tie_breaks"):
@@ -147,6 +151,8 @@ class Protocol:
         for name in ("sample_seed", "lime_seed", "tie_seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
+        if self.removal_shift < 0 or self.removal_shift == 1:
+            raise ValueError(f"removal_shift must be 0, or 2 images or more, got {self.removal_shift}")
         for name, allowed in (("target", TARGETS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")

@@ -11,7 +11,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["CsvLog", "Curve", "Failure", "Note", "Prediction", "Score", "TieBreak"]
 
@@ -124,7 +127,7 @@ class Curve:
         return [float(text) for text in self.outputs.split()]
 
 
-Row = TypeVar("Row", Score, TieBreak, Prediction, Failure, Note, Curve)
+Row = TypeVar("Row", bound="DataclassInstance")
 
 _READERS = {"int": int, "float": float, "str": str}
 

@@ -5,11 +5,12 @@ Knows the studies; every one of them goes on where an interrupted one stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .figures.sensitivity import draw_sensitivity
 from .plan import Plan
+from .removal_shift import RemovalShiftRow, study_removal_shift
 from .sensitivity import SensitivityGrid, SensitivityTables, plan_sensitivity, study_sensitivity
 from .summary import Summary
 
@@ -51,21 +52,24 @@ class Studies:
             No progress bar.
         report_only : bool
         """
-        found = None
+        shift, found = [], None
+        if plan.protocol.removal_shift:
+            shift = study_removal_shift(folder, plan, plan.protocol.removal_shift, report_only)
         if self.sensitivity is not None:
             found = study_sensitivity(folder, plan, self.sensitivity, quiet, report_only)
-        return StudyTables(found)
+        return StudyTables(found, shift)
 
 
 @dataclass(frozen=True)
 class StudyTables:
-    """What the studies found; None for what was not asked for, or has no result yet."""
+    """What the studies found; nothing for what was not asked for, or has no result yet."""
 
     sensitivity: SensitivityTables | None = None
+    removal_shift: list[RemovalShiftRow] = field(default_factory=list)
 
     def into(self, summary: Summary) -> Summary:
         """The tables of a run with those of the studies."""
-        return replace(summary, sensitivity=self.sensitivity)
+        return replace(summary, sensitivity=self.sensitivity, removal_shift=self.removal_shift)
 
     def draw(self, folder: Path) -> None:
         """Draw the studies' figures into a folder."""

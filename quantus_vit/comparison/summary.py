@@ -9,6 +9,7 @@ from pathlib import Path
 from .meta_evaluation import MetaRow, meta_rows
 from .planning import mask_kinds
 from .rank_rows import RankRow, rank_rows
+from .removal_shift import RemovalShiftRow
 from .runner import ComparisonRun
 from .sensitivity import SensitivityTables
 from .significance import SignificanceRow, significance
@@ -29,6 +30,7 @@ class Summary:
     spread: list[SpreadRow] = field(default_factory=list)
     meta: list[MetaRow] = field(default_factory=list)
     sensitivity: SensitivityTables | None = None
+    removal_shift: list[RemovalShiftRow] = field(default_factory=list)
 
 
 def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:

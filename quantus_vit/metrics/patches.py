@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DEFAULT_PATCH_SIZE", "patch_order", "patch_units"]
+__all__ = ["DEFAULT_PATCH_SIZE", "fitting_patch_size", "patch_order", "patch_units"]
 
 Array = npt.NDArray[Any]
 
@@ -64,3 +65,16 @@ def patch_order(scores: Array, rng: np.random.Generator | None = None) -> Array:
     """
     shuffled = np.arange(len(scores)) if rng is None else rng.permutation(len(scores))
     return np.asarray(shuffled[np.argsort(-scores[shuffled], kind="stable")])
+
+
+def fitting_patch_size(shape: tuple[int, int]) -> int:
+    """The largest side up to 16 pixels whose patches fill an image, four or more to a side; 16 at 224 pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(H, W)``.
+    """
+    common = math.gcd(*shape)
+    largest = range(1, DEFAULT_PATCH_SIZE + 1)
+    return max(side for side in largest if common % side == 0 and (4 * side <= min(shape) or side == 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from operator import attrgetter
@@ -27,19 +26,15 @@ def _in_subsets(protocol: Protocol) -> dict[str, Any]:
 
 def _patches(protocol: Protocol) -> dict[str, Any]:
     """Ties are broken over patches by the metric itself; a map is taken as it is, for only its order counts."""
+    from ...metrics.patches import fitting_patch_size
+
     return {
-        "patch_size": _patch_size(protocol.image_size),
+        "patch_size": fitting_patch_size(protocol.image_size),
         "output": "probability" if protocol.softmax else "logit",
         "tie_breaks": protocol.tie_breaks,
         "seed": protocol.tie_seed,
         "abs": protocol.abs,
     }
-
-
-def _patch_size(image_size: tuple[int, int]) -> int:
-    """The largest side up to 16 pixels whose patches fill the image, four or more to a side; 16 at 224 pixels."""
-    common = math.gcd(*image_size)
-    return max(side for side in range(1, 17) if common % side == 0 and (4 * side <= min(image_size) or side == 1))
 
 
 def _groups(protocol: Protocol) -> dict[str, Any]:

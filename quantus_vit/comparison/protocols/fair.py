@@ -72,6 +72,7 @@ SPECS = (
             "normalise": True,
             "abs": False,
             "tie_breaks": 1,
+            "removal_shift": 8,
         },
     ),
 )
