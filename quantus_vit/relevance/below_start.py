@@ -63,6 +63,27 @@ class BelowStart:
                     tensor.requires_grad_()
         return made
 
+    def run_plain(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """The same for a call that needs no handler: the marks stay, and it runs without gradients."""
+        given: list[Tensor] = []
+        for value in (*args, *kwargs.values()):
+            if type(value) in _PLAIN:
+                continue
+            for tensor in (value,) if isinstance(value, Tensor) else tensors_in(value):
+                if not tensor.is_leaf:
+                    check_attention(tensor)
+                given.append(tensor)
+        with_gradients = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+        try:
+            made = func(*args, **kwargs)
+        finally:
+            torch._C._set_grad_enabled(with_gradients)
+        if self.active:
+            made = _own_views(made, set(map(id, given)))
+            self._mark(made, set(map(id, given)))
+        return made
+
     def end(self) -> None:
         """The start is met: what is computed from the values below counts as a constant from now on."""
         self.active = False
@@ -81,6 +102,15 @@ class BelowStart:
                 self._marked.append(weakref.ref(x))
 
 
+def _own_views(value: Any, others: set[int]) -> Any:
+    """Views in place of views, whose marks are their own and not their base's."""
+    if isinstance(value, Tensor):
+        return value.detach() if value._is_view() and id(value) not in others else value
+    if type(value) in (tuple, list):
+        return type(value)([_own_views(item, others) for item in value])
+    return value
+
+
 _PLAIN = frozenset({int, float, bool, str, slice, type(None), torch.dtype, torch.device})
 """Types of most arguments; they hold no tensor."""
 
@@ -93,8 +123,11 @@ def _without_marks(value: Any, marked: list[Tensor], others: set[int]) -> Any:
         if value.grad_fn is not None:
             check_attention(value)
             return value.detach()
-        marked.append(value)
-        return value.requires_grad_(False)
+        for tensor in (value,) if value._base is None else (value._base, value):  # a view has its base's mark, too
+            if tensor.requires_grad and tensor.is_leaf:
+                marked.append(tensor)
+                tensor.requires_grad_(False)
+        return value
     if type(value) in (tuple, list):
         return type(value)([_without_marks(item, marked, others) for item in value])
     if type(value) is dict:

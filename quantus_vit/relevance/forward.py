@@ -63,18 +63,20 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         stack.enter_context(torch.set_grad_enabled(options.composite is not None))
         stack.enter_context(SUSPENSION.active())
         x = recorder.begin(inputs)
-        with Interception(recorder):
-            try:
+        try:
+            with Interception(recorder):
                 output = recorder.overwritten.current(logits_of(model(x, *options.arguments)))
-            except TypeError:
-                if recorder.refusal is not None:
-                    raise recorder.refusal from None
+        except TypeError:
+            if recorder.refusal is not None:
+                raise recorder.refusal from None
+            raise
+        except RuntimeError as error:
+            clearer = clearer_error(error, model, inputs)
+            if clearer is None:
                 raise
-            except RuntimeError as error:
-                clearer = clearer_error(error, model, inputs)
-                if clearer is None:
-                    raise
-                raise clearer from error
+            raise clearer from error
+        finally:
+            recorder.below_start.end()
         check_output(output, len(inputs))
         recorder.finish(output)
     grid = None if recorder.positions is None else recorder.positions.grid

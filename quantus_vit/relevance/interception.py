@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import functional
-from .handlers import HANDLERS
+from .handlers import ALWAYS, HANDLERS
 from .recorder import Recorder
 from .routing import METADATA
 from .tail import Call
@@ -51,20 +51,26 @@ class Interception(TorchFunctionMode):
         recorder = self.recorder
         if functional.are_active():
             functional.refuse_traced(recorder, func, (args, kwargs))
-        if recorder.below_start.active and getattr(func, "__name__", "") not in ("__get__", "__set__"):
-            return recorder.below_start.run(self._run, func, args, kwargs or {})
+        below = recorder.below_start
+        if below.active and getattr(func, "__name__", "") not in _UNMARKED:
+            if func in ALWAYS:
+                return below.run(self._run, func, args, kwargs or {})
+            result = below.run_plain(func, args, kwargs or {})
+            self._follow(func, args, kwargs, result)
+            return result
         result = self._run(func, args, kwargs)
-        has_rule = func in HANDLERS
-        untraced = not has_rule and isinstance(result, Tensor) and not result.requires_grad
+        untraced = isinstance(result, Tensor) and not result.requires_grad
         if untraced or recorder.cuts.awake or not torch.is_grad_enabled():
-            recorder.cuts.follow(func, args, kwargs, result, has_rule)
+            has_rule = func in HANDLERS
+            if recorder.cuts.awake or not has_rule or not torch.is_grad_enabled():
+                recorder.cuts.follow(func, args, kwargs, result, has_rule)
         return result
 
     def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
         if recorder.cuts.awake and args and _writes(func) and recorder.cuts.is_alias(args[0]):
             raise recorder.unsupported(func, args, "changes a traced value through its detached name")
-        if recorder.overwritten:
+        if recorder.overwritten.awake:
             if recorder.overwritten.stale((args, kwargs)):
                 reason = "reads a view of a tensor after that was changed in place"
                 raise recorder.unsupported(func, (args, kwargs), reason)
@@ -74,14 +80,27 @@ class Interception(TorchFunctionMode):
                 raise recorder.unsupported(func, args, "writes a traced value into a tensor given as out=")
             return func(*args, **kwargs)
         handler = HANDLERS.get(func)
-        if handler is not None:
+        if handler is not None and not (recorder.is_plain and _may_be_plain(func, args, kwargs)):
             result = handler(recorder, func, *args, **(kwargs or {}))
         else:
             result = recorder.run(func, *args, **(kwargs or {}))
+        self._follow(func, args, kwargs, result)
+        return result
+
+    def _follow(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
+    ) -> None:
+        """Carry what is known of the arguments on to the result."""
+        recorder = self.recorder
         recorder.weights.follow(func, args, result)
         if recorder.positions is not None and recorder.positions.active:
             recorder.positions.follow(func, args, kwargs, result)
-        return result
+
+
+def _may_be_plain(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether a call whose true gradient serves may run without its handler; activations in place may not."""
+    in_place = (args and args[-1] is True) or (kwargs and kwargs.get("inplace"))
+    return func not in ALWAYS and not in_place
 
 
 def _writes(func: Callable[..., Any]) -> bool:
@@ -91,6 +110,9 @@ def _writes(func: Callable[..., Any]) -> bool:
         return name == "__setitem__" or name in _AUGMENTED
     return name.endswith("_") and name not in ("detach_", "requires_grad_")
 
+
+_UNMARKED = frozenset(["__get__", "__set__", "_set_grad_enabled"])
+"""Names of functions that marks of values below the start are none of the business of."""
 
 _AUGMENTED = frozenset(
     f"__i{name}__"

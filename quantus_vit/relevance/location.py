@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Collection
-from types import FrameType
+from functools import cached_property
+from pathlib import Path
+from types import CodeType, FrameType
 
 from torch import Tensor, nn
 
@@ -15,13 +16,17 @@ class ModuleLocator:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._modules: dict[int, str] = {}
-        self._types: Counter[type[nn.Module]] = Counter()
-        self._owners: dict[int, str] = {}
-        for name, module in model.named_modules():  # one walk: it is slow
-            self._modules[id(module)] = name
-            self._types[type(module)] += 1
-            self._owners.update((id(parameter), name) for parameter in module._parameters.values())
+        self._modules = _modules_of(model)
+        self._names = {id(module): name for name, module in self._modules}
+        self._methods: dict[CodeType, bool] = {}
+
+    @cached_property
+    def _owners(self) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for name, module in self._modules:
+            for parameter in module._parameters.values():
+                found[id(parameter)] = name
+        return found
 
     def owner(self, parameter: Tensor | None) -> str | None:
         """Name of the module that owns the parameter."""
@@ -30,19 +35,24 @@ class ModuleLocator:
     @property
     def names(self) -> Collection[str]:
         """Names of all modules."""
-        return self._modules.values()
+        return self._names.values()
 
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""
-        name = self.current()
-        return self._types[type(self._model.get_submodule(name))]
+        running = type(self._model.get_submodule(self.current()))
+        return sum(type(module) is running for _, module in self._modules)
 
     def current(self) -> str:
         """Name of the innermost module of the model whose method is running; "" for the model itself."""
         frame: FrameType | None = sys._getframe(1)
+        methods = self._methods
         while frame is not None:
-            if frame.f_code.co_varnames[:1] == ("self",):  # reading a frame's locals is slow
-                name = self._modules.get(id(frame.f_locals.get("self")))
+            code = frame.f_code
+            is_method = methods.get(code)
+            if is_method is None:
+                is_method = methods[code] = code.co_varnames[:1] == ("self",) and not _is_ours(code)
+            if is_method:  # reading a frame's locals is slow
+                name = self._names.get(id(frame.f_locals.get("self")))
                 if name is not None:
                     return name
             frame = frame.f_back
@@ -52,3 +62,26 @@ class ModuleLocator:
         """The running module as a phrase for error messages."""
         name = self.current()
         return f"module '{name}'" if name else "the model's own forward"
+
+
+_HERE = str(Path(__file__).parent)
+
+
+def _is_ours(code: CodeType) -> bool:
+    """Whether it is code of the engine, which is no module's."""
+    return code.co_filename.startswith(_HERE)
+
+
+def _modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What ``model.named_modules()`` gives; that is slow."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) in found:
+            continue
+        found[id(module)] = name, module
+        prefix = name and name + "."
+        children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
+        waiting.extend(reversed(children))
+    return list(found.values())

@@ -13,20 +13,25 @@ __all__ = ["Overwritten"]
 
 
 class Overwritten:
-    """What stands in for such tensors of one forward; views of them still hold the values of before."""
+    """What stands in for such tensors of one forward; views of them still hold the values of before.
+
+    Attributes
+    ----------
+    awake : bool
+        Whether there are any.
+    """
 
     def __init__(self) -> None:
+        self.awake = False
         self._now: Any = WeakIdKeyDictionary()  # tensor -> what took its place; None where only a part was changed
 
     def add(self, x: Tensor, result: Tensor) -> Tensor:
         """Note that ``result`` took the place of x, which changes what x is a view of, too; gives the result."""
+        self.awake = True
         self._now[x] = result
         if x._base is not None:
             self._now[x._base] = None
         return result
-
-    def __bool__(self) -> bool:
-        return len(self._now) > 0
 
     def stale(self, value: Any) -> bool:
         """Whether a tensor is nested in the value that holds values of before: a view of one that was overwritten."""

@@ -61,6 +61,8 @@ class Recorder:
         The position embeddings, if passes are to end at them; they follow the input in ``leaves``.
     state : TraceState
         What the operations share.
+    is_plain : bool
+        No call needs a rule.
     """
 
     def __init__(self, model: nn.Module, options: TraceOptions) -> None:
@@ -85,6 +87,7 @@ class Recorder:
         self.below_start = BelowStart(composite is not None and not options.from_input)
         self._probabilities: Tensor | None = None  # the last softmax over classes
         self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
+        self.is_plain = self._is_plain()
         self.stream = Stream() if options.blocks or options.tail else None
         self.tape = Tape() if options.tail else None
         at_attention = options.start in ("attention", "each attention") and composite is not None
@@ -94,6 +97,13 @@ class Recorder:
         self.statistics = Statistics()
         self.overwritten = Overwritten()
         self._attention_nodes: list[Any] = []  # of each layer's weights, None where they have no gradient
+
+    def _is_plain(self) -> bool:
+        """Whether no operation is to be recorded: there is no graph, or its true gradient is all that is wanted."""
+        options = self.options
+        kept = options.blocks or options.tail or options.embeddings or options.locate
+        no_rules = self.composite is None or self.composite.message_kind == "multiplier"
+        return no_rules and not self.has_rules and not kept
 
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
@@ -180,7 +190,8 @@ class Recorder:
             output = operation.function(*inputs)
         else:
             output = record(operation.bind(rule, self.state, module_name), *inputs)
-        self.statistics.follow(inputs, (output,))
+        if self.statistics.awake:
+            self.statistics.follow(inputs, (output,))
         return output
 
     def _rule(self, kind: str, module_name: str) -> Rule[Any] | None:
@@ -202,9 +213,10 @@ class Recorder:
         """Run a function that has no rule of its own: routing, or one that no traced value goes through."""
         args, kwargs = self.detach_parameters(args), self.detach_parameters(kwargs)
         result = func(*args, **kwargs)
-        if func not in ROUTING and is_traced(result) and self.has_rules:
+        if self.has_rules and func not in ROUTING and is_traced(result):
             raise self.unsupported(func, args)
-        self.statistics.follow(tensors_in((args, kwargs)), tensors_in(result))
+        if self.statistics.awake:
+            self.statistics.follow(tensors_in((args, kwargs)), tensors_in(result))
         return result
 
     def detach_parameters(self, value: Any) -> Any:

@@ -12,14 +12,22 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Marks on such tensors of one forward, and on what is computed from them alone."""
+    """Marks on such tensors of one forward, and on what is computed from them alone.
+
+    Attributes
+    ----------
+    awake : bool
+        Whether there are any.
+    """
 
     def __init__(self) -> None:
+        self.awake = False
         self._marks: Any = WeakIdKeyDictionary()
 
     def add(self, x: Tensor) -> None:
         """Note a norm, deviation or inverse."""
         if x.requires_grad:
+            self.awake = True
             self._marks[x] = True
 
     def __contains__(self, x: Any) -> bool:
@@ -27,7 +35,7 @@ class Statistics:
 
     def follow(self, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
         """Note what a call made, if all its traced inputs are such tensors."""
-        if len(self._marks):
+        if self.awake:
             traced = [x for x in inputs if x.requires_grad]
             if traced and all(x in self._marks for x in traced):
                 for output in outputs:

@@ -12,7 +12,10 @@ __all__ = ["is_traced", "map_tensors", "tensors_in", "traced"]
 
 def traced(*values: Any) -> bool:
     """Whether relevance flows through one of the values: a tensor that requires a gradient."""
-    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
+    for value in values:  # a generator would be slower, and this is asked of every call
+        if isinstance(value, Tensor) and value.requires_grad:
+            return True
+    return False
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

@@ -51,7 +51,7 @@ class AttentionWeights:
 
     def follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Any) -> None:
         """Weights times and over constants and sums, and mixtures of weights, stay weights."""
-        if func not in _KEEPS or not len(self._marks) or not isinstance(result, Tensor):
+        if func not in _KEEPS or not self._softmaxes or not isinstance(result, Tensor):
             return
         tensors = [x for x in args if isinstance(x, Tensor)]
         others = [x for x in tensors if x not in self._marks]

@@ -401,3 +401,24 @@ def test_parameters_under_no_grad_are_no_cut() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RelevanceCutWarning)
         AttnLRP(with_around("blocks.1.mlp", shifted)).attribute(images(), 1)
+
+
+class Keeping(nn.Module):
+    """Keeps a value of its forward."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = x.mean((2, 3))
+        return self.head(self.kept)
+
+
+def test_no_mark_is_left_on_what_a_model_keeps() -> None:
+    model = Keeping()
+    with pytest.raises(ValueError, match="no softmax attention"):
+        GenericAttention(model).attribute(images(), 0)
+    assert not model.kept.requires_grad

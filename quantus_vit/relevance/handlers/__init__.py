@@ -13,9 +13,10 @@ from . import (  # each fills the table
     products,
     side_effects,
 )
-from .table import HANDLERS
+from .table import ALWAYS, HANDLERS
 
 __all__ = [
+    "ALWAYS",
     "HANDLERS",
     "activation",
     "affine",

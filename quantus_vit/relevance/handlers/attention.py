@@ -18,7 +18,7 @@ from .products import matmul
 from .table import autocast_dtype, handles
 
 
-@handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"))
+@handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"), always=True)
 def softmax(
     recorder: Recorder, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
@@ -33,13 +33,13 @@ def softmax(
     return recorder.mark_weights(output)
 
 
-@handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"))
+@handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"), always=True)
 def same_values(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Attention weights in another type (as half precision models cast them) are still attention weights."""
     return recorder.forward_mark(input, recorder.run(func, input, *args, **kwargs))
 
 
-@handles((F, "scaled_dot_product_attention"))
+@handles((F, "scaled_dot_product_attention"), always=True)
 def scaled_dot_product_attention(
     recorder: Recorder,
     func: Any,
@@ -85,7 +85,7 @@ def _attend(
     return matmul(recorder, torch.matmul, weights, value), weights
 
 
-@handles((F, "multi_head_attention_forward"))
+@handles((F, "multi_head_attention_forward"), always=True)
 def multi_head_attention(
     recorder: Recorder,
     func: Any,

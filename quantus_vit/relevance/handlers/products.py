@@ -19,7 +19,7 @@ from .arithmetic import add, scale
 from .table import autocast, handles
 
 
-@handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"))
+@handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"), always=True)
 def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tensor:
     is_attention = input in recorder.weights
     a, b = autocast(recorder.detach_parameters((input, other)))
@@ -47,12 +47,12 @@ def linear(recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: T
     return product if b is None else add(recorder, torch.add, product, b)  # type: ignore[no-any-return]
 
 
-@handles((Tensor, "__rmatmul__"))
+@handles((Tensor, "__rmatmul__"), always=True)
 def rmatmul(recorder: Recorder, func: Any, self: Tensor, other: Tensor) -> Any:
     return matmul(recorder, torch.matmul, other, self)
 
 
-@handles((torch, "baddbmm"), (Tensor, "baddbmm"))
+@handles((torch, "baddbmm"), (Tensor, "baddbmm"), always=True)
 def baddbmm(
     recorder: Recorder, func: Any, input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Any:
@@ -60,7 +60,7 @@ def baddbmm(
     return product if beta == 0 else add(recorder, torch.add, scale(recorder, torch.mul, input, beta), product)
 
 
-@handles((torch, "einsum"), (torch.functional, "einsum"))
+@handles((torch, "einsum"), (torch.functional, "einsum"), always=True)
 def einsum(recorder: Recorder, func: Any, equation: Any, *operands: Any) -> Any:
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])

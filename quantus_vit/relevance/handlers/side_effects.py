@@ -14,7 +14,7 @@ from ..tensors import traced
 from .table import handles
 
 
-@handles((Tensor.data, "__get__"))
+@handles((Tensor.data, "__get__"), always=True)
 def data(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """What is written through ``.data`` goes unseen by autograd, so traced values do not hand it out."""
     if traced(recorder.detach_parameters(self)):
@@ -22,7 +22,7 @@ def data(recorder: Recorder, func: Any, self: Tensor) -> Any:
     return func(self)
 
 
-@handles((Tensor.data, "__set__"))
+@handles((Tensor.data, "__set__"), always=True)
 def set_data(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Other data in the same tensor: the graph would go on with the old."""
     if traced(*recorder.detach_parameters((self, *args))):
@@ -30,7 +30,7 @@ def set_data(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: 
     return func(self, *args, **kwargs)
 
 
-@handles((Tensor, "__deepcopy__"))
+@handles((Tensor, "__deepcopy__"), always=True)
 def deep_copy(recorder: Recorder, func: Any, self: Tensor, memo: dict[int, Any]) -> Any:
     """A traced value is cloned; torch's own copy is cut from the graph."""
     if not traced(recorder.detach_parameters(self)):
@@ -39,7 +39,7 @@ def deep_copy(recorder: Recorder, func: Any, self: Tensor, memo: dict[int, Any])
     return memo[id(self)]
 
 
-@handles((Tensor, "detach detach_"), (torch, "detach detach_"))
+@handles((Tensor, "detach detach_"), (torch, "detach detach_"), always=True)
 def detach(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """What is computed from the result counts as a constant; the watch tells where that matters."""
     x = recorder.detach_parameters(self)
@@ -50,7 +50,7 @@ def detach(recorder: Recorder, func: Any, self: Tensor) -> Any:
     return result
 
 
-@handles((Tensor, "item tolist __float__ __int__"))
+@handles((Tensor, "item tolist __float__ __int__"), always=True)
 def number(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """A Python number, which nothing can be told of."""
     result = func(self)
@@ -58,7 +58,7 @@ def number(recorder: Recorder, func: Any, self: Tensor) -> Any:
     return result
 
 
-@handles((Tensor, "numpy __array__ __dlpack__"))
+@handles((Tensor, "numpy __array__ __dlpack__"), always=True)
 def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any) -> Any:
     """An array, where relevance cannot follow."""
     x = recorder.detach_parameters(self)
@@ -68,12 +68,12 @@ def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any
     return func(x, *args, **kwargs)
 
 
-@handles((Tensor, "register_hook"))
+@handles((Tensor, "register_hook"), always=True)
 def register_hook(recorder: Recorder, func: Any, self: Tensor, hook: Any) -> RemovableHandle:
     """Hooks that the model's forward puts on tensors are left out: messages here are not the gradients they expect."""
     return RemovableHandle(OrderedDict())
 
 
-@handles((Tensor, "retain_grad"))
+@handles((Tensor, "retain_grad"), always=True)
 def retain_grad(recorder: Recorder, func: Any, self: Tensor) -> None:
     """Left out, as hooks are."""

@@ -2,6 +2,8 @@
 
 A handler gets the recorder, the function the model called, and the call's arguments. It must compute what the
 function computes. Traced values are those that require a gradient; a call that none of them enters runs as it is.
+Where no rule is to be chosen (below the start, or for true gradients), the handlers are left out but those that see more
+in a call than its rule (``ALWAYS``).
 """
 
 from __future__ import annotations
@@ -15,13 +17,17 @@ from torch import Tensor
 from ..recorder import Recorder
 from ..tensors import traced
 
-__all__ = ["HANDLERS", "Handler", "autocast", "autocast_dtype", "handles", "in_place"]
+__all__ = ["ALWAYS", "HANDLERS", "Handler", "autocast", "autocast_dtype", "handles", "in_place"]
 
 Handler = Callable[..., Any]
 HANDLERS: dict[Callable[..., Any], Handler] = {}
+ALWAYS: set[Callable[..., Any]] = set()
+"""Functions whose handler is asked even where no rule is to be chosen: attention, what changes tensors in place, cuts."""
 
 
-def handles(*owners_and_names: tuple[Any, str], in_place_names: str = "") -> Callable[[Handler], Handler]:
+def handles(
+    *owners_and_names: tuple[Any, str], in_place_names: str = "", always: bool = False
+) -> Callable[[Handler], Handler]:
     """Register a handler for functions given as (owner, names); names a torch version lacks are left out.
 
     Parameters
@@ -31,6 +37,8 @@ def handles(*owners_and_names: tuple[Any, str], in_place_names: str = "") -> Cal
     in_place_names : str
         Methods of tensors, without their underscore, whose form in place (``add_`` for ``"add"``) the handler serves,
         too.
+    always : bool
+        The functions are among ``ALWAYS``, as all that change tensors in place are.
     """
 
     def register(handler: Handler) -> Handler:
@@ -38,8 +46,11 @@ def handles(*owners_and_names: tuple[Any, str], in_place_names: str = "") -> Cal
             for name in names.split():
                 if hasattr(owner, name):
                     HANDLERS[getattr(owner, name)] = handler
+                    if always:
+                        ALWAYS.add(getattr(owner, name))
         for name in in_place_names.split():
             HANDLERS[getattr(Tensor, name + "_")] = in_place(handler, name)
+            ALWAYS.add(getattr(Tensor, name + "_"))
         return handler
 
     return register
