@@ -12,7 +12,7 @@ __all__ = ["is_traced", "map_tensors", "tensors_in", "traced"]
 
 def traced(*values: Any) -> bool:
     """Whether relevance flows through one of the values: a tensor that requires a gradient."""
-    for value in values:  # a generator would be slower, and this is asked of every call
+    for value in values:  # noqa: SIM110 - a generator is slower, and this is asked of every call
         if isinstance(value, Tensor) and value.requires_grad:
             return True
     return False

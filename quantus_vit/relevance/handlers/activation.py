@@ -38,7 +38,10 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
     return recorder.overwritten.add(x, output) if inplace else output  # never in place: the graph keeps its input
 
 
-@handles((F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"), (torch, "dropout"), always=True)
+_DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
+
+
+@handles((F, _DROPOUTS), (torch, "dropout"), always=True)
 def dropout(
     recorder: Recorder, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:

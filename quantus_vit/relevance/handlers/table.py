@@ -2,8 +2,8 @@
 
 A handler gets the recorder, the function the model called, and the call's arguments. It must compute what the
 function computes. Traced values are those that require a gradient; a call that none of them enters runs as it is.
-Where no rule is to be chosen (below the start, or for true gradients), the handlers are left out but those that see more
-in a call than its rule (``ALWAYS``).
+Where no rule is to be chosen (below the start, or for true gradients), only those handlers are asked that see more in a
+call than its rule (``ALWAYS``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["ALWAYS", "HANDLERS", "Handler", "autocast", "autocast_dtype", "handl
 Handler = Callable[..., Any]
 HANDLERS: dict[Callable[..., Any], Handler] = {}
 ALWAYS: set[Callable[..., Any]] = set()
-"""Functions whose handler is asked even where no rule is to be chosen: attention, what changes tensors in place, cuts."""
+"""Functions whose handler is asked even where no rule is to be chosen: attention, changes in place, cuts."""
 
 
 def handles(
