@@ -66,22 +66,23 @@ class BelowStart:
     def run_plain(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """The same for a call that needs no handler: the marks stay, and it runs without gradients."""
         given: list[Tensor] = []
-        for value in (*args, *kwargs.values()):
-            if type(value) in _PLAIN:
-                continue
-            for tensor in (value,) if isinstance(value, Tensor) else tensors_in(value):
-                if not tensor.is_leaf:
-                    check_attention(tensor)
-                given.append(tensor)
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            if isinstance(value, Tensor):
+                given.append(value)
+            elif type(value) in (tuple, list, dict):
+                given.extend(tensors_in(value))
+        for tensor in given:
+            if not tensor.is_leaf:
+                check_attention(tensor)
         with_gradients = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)
         try:
             made = func(*args, **kwargs)
         finally:
             torch._C._set_grad_enabled(with_gradients)
-        if self.active:
-            made = _own_views(made, set(map(id, given)))
-            self._mark(made, set(map(id, given)))
+        others = set(map(id, given))
+        made = _own_views(made, others)
+        self._mark(made, others)
         return made
 
     def end(self) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
 
 from ..errors import RelevanceCutWarning
+from .shifts import SUMS, Shifts
 from .tensors import tensors_in
 
 __all__ = ["Cut", "CutWatch", "allow_cuts"]
@@ -31,7 +32,6 @@ _FACTORS = frozenset(
     for name in ("mul", "multiply", "div", "divide", "true_divide")
     for prefix, suffix in (("", ""), ("", "_"), ("__", "__"), ("__i", "__"), ("__r", "__"))
 ) | {"__truediv__", "__itruediv__", "__rtruediv__"}
-_SUMS = frozenset({"add", "sub", "subtract", "rsub", "__add__", "__radd__", "__sub__", "__rsub__", "add_", "sub_"})
 _FROM_DATA = frozenset({"tensor", "as_tensor", "from_numpy", "asarray", "new_tensor", "full", "full_like", "new_full"})
 
 
@@ -93,6 +93,7 @@ class CutWatch:
         self._numbers: set[float] = set()
         self._known: Any = WeakIdKeyDictionary()  # since then: the model's own tensors, and what seen calls made
         self._returned: dict[Cut, None] = {}
+        self._shifts = Shifts()
 
     def follows(self, value: Tensor) -> Cut | None:
         """The cut that a model makes, or made, by detaching this value; None where nothing was traced."""
@@ -106,6 +107,12 @@ class CutWatch:
         """Follow a value that a cut led to."""
         if tensor.is_floating_point():  # masks and indices are no path
             self._cuts[tensor] = cut
+
+    def leaf_of_unknown_origin(self, leaf: Tensor) -> Tensor:
+        """A tensor that requires a gradient and is nobody's parameter: made of a traced value, as copies are."""
+        if leaf not in self._cuts:
+            self.mark(leaf, self.note("a new parameter or a copy was made of a value"))
+        return leaf.detach()
 
     def taken(self, value: Tensor, numbers: Iterable[float]) -> None:
         """Note that a model took Python numbers or an array from ``value``."""
@@ -123,7 +130,7 @@ class CutWatch:
         A call that has a rule hands down what the rule wants, if that is nothing.
         """
         given = list(tensors_in((args, kwargs)))
-        cut: Cut | None = next((self._cuts[x] for x in given if not x.requires_grad and x in self._cuts), None)
+        cut: Cut | None = next((self._cuts[x] for x in given if _is_constant(x) and x in self._cuts), None)
         name = getattr(func, "__name__", "")
         if self._taken is not None:
             if cut is None and self._holds_taken(name, args, given):
@@ -131,17 +138,24 @@ class CutWatch:
             for tensor in (*given, *tensors_in(result)):
                 self._known[tensor] = True
         if cut is None and any(map(self._is_traced, given)):
+            if name == "view" and not result.is_floating_point():
+                self._cuts[result] = self.note("the bits of a value were read")
+                return
             if not torch.is_grad_enabled():
                 cut = self.note("a value was used under no_grad")
             elif not has_rule and _leaves_the_graph(name, result):
                 cut = self.note(f"{name} made a copy of a value")
+        misread = self._shifts.misread(name, args, kwargs, result)
+        if misread is not None:
+            self._returned[misread] = None
         if cut is None:
             return
+        constants = [x for x in given if _is_constant(x) and x in self._cuts]
         made = given[:1] if name == "__setitem__" else list(tensors_in(result))
         for tensor in made:
             if not tensor.requires_grad:
                 self.mark(tensor, cut)
-            elif name not in _FACTORS:
+            elif name not in _FACTORS and not self._shifts.begin(name, constants, tensor, cut):
                 self._returned[cut] = None
 
     def finish(self, reached: bool) -> None:
@@ -193,9 +207,13 @@ class CutWatch:
         """Whether a call may take in numbers or arrays that were taken from a value."""
         if name in _FROM_DATA:
             return True
-        if name in _SUMS and any(type(x) in (float, int) and x in self._numbers for x in args):
+        if name in SUMS and any(type(x) in (float, int) and x in self._numbers for x in args):
             return True
         return any(x.is_floating_point() and not x.requires_grad and x not in self._known for x in given)
+
+
+def _is_constant(x: Tensor) -> bool:
+    return not x.requires_grad or x.is_leaf
 
 
 def _leaves_the_graph(name: str, result: Any) -> bool:

@@ -18,10 +18,12 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional
 from .handlers import ALWAYS, HANDLERS
+from .handlers.activation import DROPOUTS
 from .recorder import Recorder
 from .routing import METADATA
 from .tail import Call
 from .tensors import is_traced
+from .weights import KEEPS
 
 __all__ = ["Interception"]
 
@@ -42,6 +44,8 @@ class Interception(TorchFunctionMode):
     ) -> Any:
         if func in METADATA:
             return func(*args, **(kwargs or {}))
+        if func in DROPOUTS:  # in evaluation they give back what they get
+            return HANDLERS[func](self.recorder, func, *args, **(kwargs or {}))
         result = self._answer(func, args, kwargs)
         if self.recorder.tape is not None:
             self.recorder.tape.calls.append(Call(func, args, kwargs or {}, result))
@@ -92,7 +96,8 @@ class Interception(TorchFunctionMode):
     ) -> None:
         """Carry what is known of the arguments on to the result."""
         recorder = self.recorder
-        recorder.weights.follow(func, args, result)
+        if func in KEEPS:
+            recorder.weights.follow(args, result)
         if recorder.positions is not None and recorder.positions.active:
             recorder.positions.follow(func, args, kwargs, result)
 

@@ -10,6 +10,8 @@ from types import CodeType, FrameType
 
 from torch import Tensor, nn
 
+from .tensors import tensors_in
+
 
 class ModuleLocator:
     """Names of modules, by a parameter they own or by the call stack."""
@@ -31,6 +33,10 @@ class ModuleLocator:
     def owner(self, parameter: Tensor | None) -> str | None:
         """Name of the module that owns the parameter."""
         return None if parameter is None else self._owners.get(id(parameter))
+
+    def keeps(self, x: Tensor) -> bool:
+        """Whether a module has the tensor as an attribute, in a list, tuple or dict of it, or as a buffer."""
+        return any(x is found for _, module in self._modules for found in tensors_in(dict(vars(module))))
 
     @property
     def names(self) -> Collection[str]:

@@ -173,7 +173,8 @@ class Positions:
         of_image = labels.places[0]  # of the first image, which alone counts from 1
         places = of_image[..., 0].flatten()
         patches = torch.unique(places[places > 0])
-        if len(patches) < 2 or not torch.equal(of_image, of_image[..., :1].expand_as(of_image)):
+        constant = of_image.stride(-1) == 0 or torch.equal(of_image, of_image[..., :1].expand_as(of_image))
+        if len(patches) < 2 or not constant:
             return None
         return torch.where(places > 0, torch.searchsorted(patches, places.contiguous()), -1)
 
@@ -221,7 +222,8 @@ class Positions:
 
     def _in_order(self) -> bool:
         """Whether all sequences (N, T, channels) that hold every place of their map hold them row by row."""
-        for x, labels in list(self._labels.items()):
+        of_labels = {id(labels): (x, labels) for x, labels in list(self._labels.items())}  # shared by many tensors
+        for x, labels in of_labels.values():
             patches = self.tokens_of(x) if x.dim() == 3 else None
             if patches is not None:
                 patches = patches[patches >= 0]

@@ -18,6 +18,7 @@ from ..errors import UnsupportedOperationError
 from .below_start import BelowStart
 from .cut_watch import CutWatch
 from .graph_check import check_end, check_graph, node_of
+from .handed_out import HandedOut
 from .location import ModuleLocator
 from .normalised import NormalisedInputs
 from .operations.base import Operation
@@ -96,6 +97,7 @@ class Recorder:
         self.normalised = NormalisedInputs()
         self.statistics = Statistics()
         self.overwritten = Overwritten()
+        self.handed_out = HandedOut()
         self._attention_nodes: list[Any] = []  # of each layer's weights, None where they have no gradient
 
     def _is_plain(self) -> bool:
@@ -128,6 +130,7 @@ class Recorder:
             modules that have no operation of its kinds.
         """
         self.state.sources.clear()
+        self.handed_out.check()
         reached = True
         if self.composite is not None:
             used = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
@@ -229,12 +232,25 @@ class Recorder:
             for leaf in self.leaves:
                 if value is leaf:
                     return value
+            if self.locator.owner(value) is None and not self._is_kept(value):
+                return self.cuts.leaf_of_unknown_origin(value)
             return value.detach()
         if type(value) in (tuple, list):
             return type(value)([self.detach_parameters(item) for item in value])
         if type(value) is dict:
             return {key: self.detach_parameters(item) for key, item in value.items()}
         return value
+
+    def _is_kept(self, leaf: Tensor) -> bool:
+        """Whether a tensor that is no registered parameter is an attribute of a module, or an argument of the model."""
+        given = tensors_in(self.options.arguments)
+        return any(leaf is x for x in given) or self.locator.keeps(leaf)
+
+    def hand_out(self, x: Tensor, func: Callable[..., Any]) -> None:
+        """Note that the model takes the memory of a value, if it is one that relevance flows through."""
+        if traced(x) or self.cuts.is_alias(x):
+            name = resolve_name(func) or getattr(func, "__name__", str(func))
+            self.handed_out.add(x, f"{name} gave it to {self.locator.describe()}")
 
     def unsupported(self, func: Callable[..., Any], args: Any, reason: str = "has no relevance rule") -> Exception:
         """The error for an operation that cannot be traced."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["AttentionWeights"]
+__all__ = ["KEEPS", "AttentionWeights"]
 
 _DUNDERS = "__{0}__ __r{0}__ __i{0}__"
 _NAMES = " ".join(
     ["add add_ mul mul_ multiply div div_ divide true_divide"]
     + [_DUNDERS.format(name) for name in ("add", "mul", "truediv")]
 )
-_KEEPS = frozenset(getattr(owner, name) for owner in (torch, Tensor) for name in _NAMES.split() if hasattr(owner, name))
+KEEPS = frozenset(getattr(owner, name) for owner in (torch, Tensor) for name in _NAMES.split() if hasattr(owner, name))
+"""Functions that :meth:`AttentionWeights.follow` is to be told of."""
 
 
 @dataclass
@@ -49,9 +49,9 @@ class AttentionWeights:
         if source in self._marks:
             self._marks[target] = (*self._marks.get(target, ()), *self._marks[source])
 
-    def follow(self, func: Callable[..., Any], args: tuple[Any, ...], result: Any) -> None:
+    def follow(self, args: tuple[Any, ...], result: Any) -> None:
         """Weights times and over constants and sums, and mixtures of weights, stay weights."""
-        if func not in _KEEPS or not self._softmaxes or not isinstance(result, Tensor):
+        if not self._softmaxes or not isinstance(result, Tensor):
             return
         tensors = [x for x in args if isinstance(x, Tensor)]
         others = [x for x in tensors if x not in self._marks]

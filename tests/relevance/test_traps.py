@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import threading
 import warnings
 from collections.abc import Callable
@@ -360,17 +361,63 @@ def by_data(inner: nn.Module, x: Tensor) -> Tensor:
     return h / 2
 
 
+def in_an_array(inner: nn.Module, x: Tensor) -> Tensor:
+    h: Tensor = inner(x)
+    array = h.detach().numpy()
+    array *= 2
+    return h / 2
+
+
+def by_address(inner: nn.Module, x: Tensor) -> Tensor:
+    h: Tensor = inner(x).contiguous()
+    (ctypes.c_double * h.numel()).from_address(h.data_ptr())[0] = 3.0
+    return h * 1.0
+
+
+def in_the_storage(inner: nn.Module, x: Tensor) -> Tensor:
+    h: Tensor = inner(x)
+    h.untyped_storage().fill_(0)
+    return h + 1.0
+
+
+def under_no_grad(inner: nn.Module, x: Tensor) -> Tensor:
+    h: Tensor = inner(x)
+    with torch.no_grad():
+        h.mul_(2)
+    return h / 2
+
+
+UNSEEN_CHANGES = [
+    through_a_detached_name,
+    by_assignment_to_a_detached_name,
+    by_data,
+    in_an_array,
+    by_address,
+    in_the_storage,
+    under_no_grad,
+]
+
+
 @pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, GenericAttention])
-@pytest.mark.parametrize("run", [through_a_detached_name, by_assignment_to_a_detached_name, by_data])
+@pytest.mark.parametrize("run", UNSEEN_CHANGES)
 def test_changes_behind_the_graphs_back_are_refused(run: Any, method: Any) -> None:
-    with pytest.raises(UnsupportedOperationError, match=r"detached name|behind autograd's back"):
+    with pytest.raises(UnsupportedOperationError, match=r"detached name|behind autograd's back|unseen by autograd"):
         method(with_around("blocks.1.mlp", run)).attribute(images(), 1)
 
 
 @pytest.mark.filterwarnings("ignore:To copy construct")
 @pytest.mark.parametrize(
     "copied",
-    [torch.tensor, lambda h: h.new_tensor(h), lambda h: torch.from_dlpack(h.detach()), lambda h: h.detach().clone()],
+    [
+        torch.tensor,
+        lambda h: h.new_tensor(h),
+        lambda h: torch.from_dlpack(h.detach()),
+        lambda h: h.detach().clone(),
+        lambda h: nn.Parameter(h.detach()),
+        nn.Parameter,
+        copy.copy,
+        lambda h: h.view(torch.int64).view(torch.float64),
+    ],
 )
 def test_copies_out_of_the_graph_are_told(copied: Callable[[Tensor], Tensor]) -> None:
     model = with_around("blocks.1.mlp", lambda inner, x: copied(inner(x)))
@@ -383,6 +430,77 @@ def test_plain_models_are_not_warned_of(method: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RelevanceCutWarning)
         method(vit()).attribute(images(), 1)
+
+
+def hook_on_the_node(h: Tensor) -> None:
+    assert h.grad_fn is not None
+    h.grad_fn.register_hook(lambda below, above: tuple(None if g is None else 3 * g for g in below))
+
+
+def hook_before_the_node(h: Tensor) -> None:
+    assert h.grad_fn is not None
+    h.grad_fn.register_prehook(lambda above: tuple(3 * g for g in above))
+
+
+@pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, GenericAttention])
+@pytest.mark.parametrize("hook", [hook_on_the_node, hook_before_the_node, lambda h: h.register_hook(lambda g: 3 * g)])
+def test_hooks_in_a_forward_change_no_map(hook: Callable[[Tensor], Any], method: Any) -> None:
+    def run(inner: nn.Module, x: Tensor) -> Tensor:
+        h: Tensor = inner(x)
+        if h.grad_fn is not None:
+            hook(h)
+        return h
+
+    found = method(with_around("blocks.1", run)).attribute(images(), 1)
+    torch.testing.assert_close(found, method(vit()).attribute(images(), 1))
+
+
+@pytest.mark.parametrize("method", [AttnLRP, GenericAttention])
+def test_gradients_taken_in_a_forward_are_refused(method: Any) -> None:
+    def run(inner: nn.Module, x: Tensor) -> Tensor:
+        h: Tensor = inner(x)
+        (slope,) = torch.autograd.grad(h.sum(), x, retain_graph=True)
+        return h + slope
+
+    with pytest.raises(UnsupportedOperationError, match=r"takes gradients.*blocks\.1"):
+        method(with_around("blocks.1.mlp", run)).attribute(images(), 1)
+
+
+class ShiftedAttention(nn.Module):
+    """Attention whose scores are shifted by their largest before softmax, as libraries do against overflow."""
+
+    def __init__(self, inner: nn.Module, shift: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.shift = inner, shift
+
+    def forward(self, x: Tensor, **_: Any) -> Any:
+        inner: Any = self.inner
+        size, tokens, width = x.shape
+        q, k, v = inner.qkv(x).reshape(size, tokens, 3, inner.num_heads, -1).permute(2, 0, 3, 1, 4)
+        weights = self.shift(q * inner.scale @ k.transpose(-2, -1)).softmax(-1)
+        return inner.proj((weights @ v).transpose(1, 2).reshape(size, tokens, width))
+
+
+def with_shift(shift: Callable[[Tensor], Tensor]) -> nn.Module:
+    model: Any = vit()
+    model.blocks[1].attn = ShiftedAttention(model.blocks[1].attn, shift)
+    return model  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", [AttnLRP, GenericAttention])
+def test_a_shift_that_softmax_does_not_see_is_no_cut(method: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        found = method(with_shift(lambda s: s - s.detach().amax(-1, keepdim=True))).attribute(images(), 1)
+    torch.testing.assert_close(found, method(with_shift(lambda s: s - 0.0)).attribute(images(), 1))
+
+
+@pytest.mark.parametrize(
+    "shift", [lambda s: s - s.detach().amax(-2, keepdim=True), lambda s: (s - s.detach().amax(-1, keepdim=True)).tanh()]
+)
+def test_other_shifts_are_cuts(shift: Callable[[Tensor], Tensor]) -> None:
+    with pytest.warns(RelevanceCutWarning, match="was detached"):
+        GenericAttention(with_shift(shift)).attribute(images(), 1)
 
 
 def test_deep_copies_are_followed() -> None:

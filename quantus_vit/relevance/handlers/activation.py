@@ -40,8 +40,10 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
 
 _DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
 
+DROPOUTS = frozenset([torch.dropout, *(getattr(F, name) for name in _DROPOUTS.split())])
 
-@handles((F, _DROPOUTS), (torch, "dropout"), always=True)
+
+@handles((F, _DROPOUTS), (torch, "dropout"))
 def dropout(
     recorder: Recorder, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:

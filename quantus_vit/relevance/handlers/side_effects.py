@@ -64,11 +64,48 @@ def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any
     x = recorder.detach_parameters(self)
     if traced(x):
         raise recorder.unsupported(func, (x,), "takes a traced value out of torch, where relevance cannot follow")
+    recorder.hand_out(x, func)
     recorder.cuts.taken(x, [])
     return func(x, *args, **kwargs)
 
 
-@handles((Tensor, "register_hook"), always=True)
+@handles((Tensor, "untyped_storage storage data_ptr"), always=True)
+def memory(recorder: Recorder, func: Any, self: Tensor) -> Any:
+    """Where a value lies; whether somebody wrote there is looked at after the forward."""
+    recorder.hand_out(self, func)
+    return func(self)
+
+
+@handles((torch.autograd, "grad"), (Tensor, "backward"), always=True)
+def gradient(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Gradients inside a forward would go through the operations recorded so far."""
+    raise recorder.unsupported(func, args, "takes gradients inside the model's forward, through the traced graph")
+
+
+class _Node:
+    """A node of the graph, as far as a model may ask it: its hooks are left out."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """Left out, as hooks of tensors are."""
+        return RemovableHandle(OrderedDict())
+
+    register_prehook = register_hook
+
+
+@handles((Tensor.grad_fn, "__get__"), always=True)
+def grad_fn(recorder: Recorder, func: Any, self: Tensor) -> Any:
+    """The node without its hooks."""
+    node = func(self)
+    return None if node is None else _Node(node)
+
+
+@handles((Tensor, "register_hook register_post_accumulate_grad_hook"), always=True)
 def register_hook(recorder: Recorder, func: Any, self: Tensor, hook: Any) -> RemovableHandle:
     """Hooks that the model's forward puts on tensors are left out: messages here are not the gradients they expect."""
     return RemovableHandle(OrderedDict())

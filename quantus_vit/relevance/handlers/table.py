@@ -70,6 +70,8 @@ def in_place(handler: Handler, name: str) -> Handler:
         before = input.clone()
         if recorder.positions is not None:
             recorder.positions.carry(input, before, lambda places: places)
+        if not torch.is_grad_enabled() and input.requires_grad:
+            raise recorder.unsupported(func, (input, *args), "changes a traced value under no_grad, unseen by autograd")
         result = handler(recorder, getattr(Tensor, name), before, *args, **kwargs)
         is_copy = not input.requires_grad or type(input.grad_fn).__name__ in ("CloneBackward0", "CopyBackwards")
         made_by_us = isinstance(input.grad_fn, torch.autograd.function.BackwardCFunction)
