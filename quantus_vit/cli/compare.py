@@ -170,8 +170,7 @@ def run(args: argparse.Namespace) -> int:
             f"--data {args.data} --out DIR writes DIR/model.safetensors)"
         )
     device = choose_device(args.device)
-    classifier = _load(args, device)
-    dataset = _open(args, classifier)
+    classifier, dataset = _model_and_data(args, device)
     protocol = _protocol(args, settings, classifier, dataset)
     if args.data == PHANTOM:
         print(_phantom_notice(protocol, shipped=args.model is None))
@@ -239,18 +238,24 @@ def _number_or_name(text: str) -> float | str:
     return value
 
 
-def _load(args: argparse.Namespace, device: str) -> Classifier:
+def _model_and_data(args: argparse.Namespace, device: str) -> tuple[Classifier, XrayDataset]:
+    """Open both; the data first, to tell a misspelt place at once, unless they are drawn at the model's size."""
     from ..assets import phantom_checkpoint_path
-    from ..models import load_model
-
-    return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
-
-
-def _open(args: argparse.Namespace, classifier: Classifier) -> XrayDataset:
     from ..data import open_data
+    from ..models import load_model
+    from .quiet import hidden_bars
 
-    drawn = drawn_options(args.data, count=_PHANTOM_COUNT, image_size=max(classifier.preprocessing.size))
-    return open_data(args.data, args.split, **{**drawn, **_data_options(args)})
+    def load() -> Classifier:
+        with hidden_bars(args.quiet):
+            return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
+
+    options = _data_options(args)
+    if not drawn_options(args.data, count=_PHANTOM_COUNT):
+        dataset = open_data(args.data, args.split, **options)
+        return load(), dataset
+    classifier = load()
+    drawn = {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)}
+    return classifier, open_data(args.data, args.split, **{**drawn, **options})
 
 
 def _data_options(args: argparse.Namespace) -> dict[str, Any]:

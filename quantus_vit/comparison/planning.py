@@ -107,7 +107,8 @@ def _check_masks(protocol: Protocol, scorers: list[Scorer]) -> None:
     if lacking:
         raise ValueError(
             f"{', '.join(lacking)}: these metrics compare maps with masks, but no image of the sample has one; take "
-            "data with masks (phantoms, or COVID-QU-Ex with --subset infection), or other metrics"
+            "data with masks (a table with columns mask:FINDING or box:FINDING, a folder with DIR/masks/FINDING, "
+            "phantoms, COVID-QU-Ex with --subset infection; docs/data.md), or other metrics"
         )
 
 

@@ -66,6 +66,8 @@ def open_csv(
         message names line, column and value.
     """
     split = check_split(split)
+    if os.path.isdir(path):
+        raise FileNotFoundError(f"{os.fspath(path)!r} is a folder; csv: takes a table, folder:DIR a folder of images")
     table = read_rows(path, ["path"])
     name = repr(table.path)
     columns = _Columns.of(table, findings)

@@ -72,8 +72,10 @@ def read_rows(path: str | os.PathLike[str], required: Sequence[str]) -> Rows:
             delimiter = next((sign for sign in _DELIMITERS if set(required) <= set(_header(header, sign))), ",")
             file.seek(0)
             return _checked_rows(name, csv.reader(file, delimiter=delimiter, strict=True), required)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise FileNotFoundError(f"no file {name!r}") from None
+    except IsADirectoryError:
+        raise FileNotFoundError(f"{name!r} is a folder; give a file in it") from None
     except csv.Error as error:
         raise ValueError(f"cannot read {name!r} as CSV, it may be damaged: {error}") from error
 
@@ -138,8 +140,10 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise FileNotFoundError(f"no file {name!r}") from None
+    except IsADirectoryError:
+        raise FileNotFoundError(f"{name!r} is a folder; give a file in it") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {name!r} as JSON, it may be damaged: {error}") from error
     if not isinstance(content, dict):
