@@ -11,6 +11,10 @@ class UnsupportedOperationError(TypeError):
     """
 
 
+class GraphWarning(UserWarning):
+    """An attribution that was to be replayed as a CUDA graph is computed without one; the message says why."""
+
+
 class RelevanceCutWarning(UserWarning):
     """The model cuts the path of relevance: what it detaches, or computes under ``no_grad``, counts as a constant.
 

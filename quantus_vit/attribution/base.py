@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..relevance import Trace
 from ..relevance.forward import original
+from .graphed import Capture, Graphed
 from .inputs import (
     Target,
     along_batch,
@@ -153,6 +154,45 @@ class AttributionMethod(Attribution):
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
         """What :meth:`attribute` gives for images that are explained at once; target (N,) or None."""
         raise NotImplementedError
+
+    def graphed(self, example: Tensor, capture: Capture | None = None) -> Graphed:
+        """The method for images of one shape, as a CUDA graph: where a GPU waits for launches, several times as fast.
+
+        The graph is captured at the first call, and anew after a change of the model's weights or modes. It keeps its
+        memory, that of one attribution of the whole example at once. Targets are an input of it. What it does not serve
+        (other shapes, a CPU, a model whose operations ask the host) the method explains itself, with a
+        :class:`~quantus_vit.errors.GraphWarning` that says why.
+
+        Parameters
+        ----------
+        example : Tensor
+            (N, C, H, W), of the shape, type and device of the images to come.
+        capture : callable, optional
+            What captures and replays in place of CUDA, for tests.
+
+        Returns
+        -------
+        Graphed
+            Called as ``graphed(inputs, target)``; gives what :meth:`attribute` gives, to rounding.
+
+        Examples
+        --------
+        >>> explain = TransformerLRP(model).graphed(images)  # (N, C, H, W) on a GPU
+        >>> maps = explain(images, labels)
+        """
+        has_function = type(self)._attribute is not AttributionMethod._attribute
+
+        def explain(inputs: Tensor, target: Tensor | None) -> Tensor:
+            return self._attribute(inputs, target, ())
+
+        return Graphed(
+            original(self.model),
+            explain if has_function else None,
+            lambda inputs, target: self.attribute(inputs, target),
+            check_inputs(example),
+            own_modes,
+            capture,
+        )
 
     def has_convergence_delta(self) -> bool:
         """Whether a convergence delta is computed; none of the methods does."""

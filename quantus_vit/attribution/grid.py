@@ -5,6 +5,7 @@ It knows the relevance engine only; no attribute of a model is asked.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -105,7 +106,12 @@ def to_image(row: Tensor, grid: PatchGrid, inputs: Tensor, interpolate: str | No
         ``"bicubic"`` for volumes, which torch does not have.
     """
     assert grid.tokens is not None
-    return resize(row[:, grid.tokens.to(row.device)].reshape(-1, 1, *grid.sizes), inputs, interpolate)
+    first, last = int(grid.tokens[0]), int(grid.tokens[-1])
+    if torch.equal(grid.tokens, torch.arange(first, last + 1)):  # a slice needs no indices on the device
+        patches = row[:, first : last + 1]
+    else:
+        patches = row[:, grid.tokens.to(row.device)]
+    return resize(patches.reshape(-1, 1, *grid.sizes), inputs, interpolate)
 
 
 def resize(maps: Tensor, inputs: Tensor, interpolate: str | None) -> Tensor:

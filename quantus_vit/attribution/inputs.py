@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..relevance.conditions import gathered, holds
 from ..relevance.tensors import map_tensors
 
 __all__ = [
@@ -165,7 +166,10 @@ def resolve_target(target: Tensor | None, logits: Tensor) -> Tensor:
     """
     if target is None:
         return logits.argmax(1)
-    classes = logits.shape[1]
+    classes, conditions = logits.shape[1], gathered()
+    if conditions is not None:
+        holds((target >= 0) & (target < classes), conditions)
+        return target.clamp(0, classes - 1).to(logits.device)
     wrong = target[(target < 0) | (target >= classes)]
     if wrong.numel():
         raise ValueError(f"target {int(wrong[0])} is out of range: the model has {classes} classes, 0 to {classes - 1}")

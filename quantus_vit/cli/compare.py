@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import time
@@ -11,19 +10,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .compare_settings import settings_of
 from .data_options import drawn_options, parse_items
+from .process_options import add_process_options
 from .signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
     from ..comparison.pipeline import Outcome
+    from ..comparison.processes import Processes
     from ..comparison.protocol import Protocol
+    from ..comparison.sensitivity import SensitivityGrid
     from ..data import XrayDataset
     from ..models import Classifier
 
 __all__ = ["add_arguments", "run"]
 
 PHANTOM = "phantom"
-SYNTHETIC = ("phantom", "confounded")
 _PHANTOM_COUNT = 3000
 _DESCRIPTION = """\
 Explain a class-balanced sample of X-rays with several methods through quantus.explain, score the maps with Quantus'
@@ -118,7 +120,11 @@ def _add_protocol(group: argparse._ArgumentGroup) -> None:
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--out", default="runs/compare", metavar="DIR", help="result folder")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+    group.add_argument(
+        "--device", "--accelerator", default="auto", metavar="NAME",
+        help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one",
+    )  # fmt: skip
+    add_process_options(group, "auto or ddp, which deal the cases out; docs/scale.md")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch (default: torch's own)")
     group.add_argument(
         "--retry-failed", action=argparse.BooleanOptionalAction, default=True,
@@ -152,35 +158,56 @@ def run(args: argparse.Namespace) -> int:
     ValueError, TypeError, OSError, ImportError
         For what the user can put right; the message says how.
     """
-    from ..comparison.pipeline import compare
+    from ..comparison.processes import launched
     from ..comparison.sensitivity import SensitivityGrid
     from .device import choose_device, set_threads
-    from .outcome_text import describe
 
     if not args.out.strip():
         raise ValueError("--out is empty; name a folder for the results")
     if args.meta_evaluation < 0:
         raise ValueError(f"--meta-evaluation must be a number of phantoms, 1 or more, got {args.meta_evaluation}")
-    settings = _settings(args)
+    settings = settings_of(args)
     sensitivity = None if args.sensitivity is None else SensitivityGrid.parse(args.sensitivity)
-    set_threads(args.threads)
+    set_threads(args.threads)  # once more in each process: Lightning sets them when it starts some
     if args.model is None and args.data != PHANTOM:
         raise ValueError(
             f"--data {args.data} needs --model SPEC, a model that was trained on such images (quantus-vit train "
             f"--data {args.data} --out DIR writes DIR/model.safetensors)"
         )
-    device = choose_device(args.device)
-    classifier, dataset = _model_and_data(args, device)
-    protocol = _protocol(args, settings, classifier, dataset)
+    device, count = choose_device(args.device), (args.devices, args.num_nodes)
+    if args.report_only:
+        count = (1, 1)  # there is nothing to deal out
+    with sigterm_as_interrupt(), launched(device, *count, args.strategy) as processes:
+        return _run_in(processes, args, settings, sensitivity, processes.device or device)
+
+
+def _run_in(
+    processes: Processes,
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    sensitivity: SensitivityGrid | None,
+    device: str,
+) -> int:
+    """Run ``compare`` in one of the processes."""
+    from ..comparison.pipeline import assist, compare
+    from .device import set_threads
+    from .outcome_text import describe
+
+    with processes.together():
+        set_threads(args.threads)
+        classifier, dataset = _model_and_data(args, device)
+        protocol = _protocol(args, settings, classifier, dataset)
+    if not processes.is_first:
+        assist(Path(args.out), protocol, classifier, dataset, device, sensitivity, processes)
+        return 0
     if args.data == PHANTOM:
         print(_phantom_notice(protocol, shipped=args.model is None))
     started = time.monotonic()
     command = " ".join(sys.argv) if sys.argv else ""
-    with sigterm_as_interrupt():
-        outcome = compare(
-            Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
-            args.retry_failed, args.meta_evaluation, sensitivity,
-        )  # fmt: skip
+    outcome = compare(
+        Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
+        args.retry_failed, args.meta_evaluation, sensitivity, processes,
+    )  # fmt: skip
     print(describe(outcome, time.monotonic() - started))
     return _exit_code(outcome, args.report_only)
 
@@ -196,46 +223,6 @@ def _exit_code(outcome: Outcome, report_only: bool) -> int:
             "tables are of the others, and the same command tries them again"
         )
     return 0
-
-
-def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Settings by the protocol and the options that replace some of them."""
-    from ..comparison.calls import Call
-    from ..comparison.metrics import METRICS
-    from ..comparison.protocol import parse_baseline
-    from ..comparison.protocols import PROTOCOLS
-
-    names = (
-        "methods", "metrics", "samples", "sample_seed", "target", "lime_samples", "lime_seed", "precision",
-        "features_in_step", "softmax", "normalise", "abs", "tie_breaks", "tie_seed", "findings", "removal_shift",
-    )  # fmt: skip
-    given = {name: getattr(args, name) for name in names}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    for name in ("methods", "metrics"):
-        if given[name] is not None:
-            given[name] = tuple(Call.parse(text).label for text in given[name])
-    if args.baselines is not None:
-        given["baselines"] = tuple(parse_baseline(text) for text in args.baselines)
-    if args.lime_replacement is not None:
-        given["lime_replacement"] = _number_or_name(args.lime_replacement)
-    settings = PROTOCOLS[args.protocol or _default_protocol(args.data)].with_overrides(given)
-    for text in settings.get("metrics", ()):
-        METRICS[Call.parse(text).name]  # a misspelt metric is told before a model is loaded
-    return settings
-
-
-def _default_protocol(data: str) -> str:
-    return "quick" if data.partition(":")[0] in SYNTHETIC else "fair"
-
-
-def _number_or_name(text: str) -> float | str:
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(value):
-        raise ValueError(f"--lime-replacement must be a finite number or a name, got {text!r}")
-    return value
 
 
 def _model_and_data(args: argparse.Namespace, device: str) -> tuple[Classifier, XrayDataset]:

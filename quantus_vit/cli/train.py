@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..training.placement import Placement
 from ..training.settings import TrainingSettings
 from .data_options import drawn_options, parse_items
+from .process_options import add_process_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--epochs", type=int, help="most epochs to run")
-    group.add_argument("--batch-size", type=int, help="images a step")
+    group.add_argument("--batch-size", type=int, help="images a step, in all processes together")
     group.add_argument("--lr", type=float, help="learning rate of AdamW")
     group.add_argument("--head-lr", type=float, help="learning rate of the classifier (default: --lr)")
     group.add_argument("--embed-lr", type=float, help="learning rate of the patch embedding (default: --lr)")
@@ -109,7 +111,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
 
 def _add_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default=_DEFAULTS.precision)
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    group.add_argument("--device", "--accelerator", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_process_options(group, "auto, ddp or ddp_find_unused_parameters_true, see docs/scale.md")
     group.add_argument("--threads", type=int, help="torch's threads on the CPU (default: torch's choice)")
     group.add_argument("--resume", action="store_true", help="go on after the last complete epoch in --out")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier training in --out")
@@ -139,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
     from ..training.transforms import LabelledImages
 
     _check(args)
+    placement = Placement(args.devices, args.num_nodes, args.strategy)
+    placement.batch_of_each(args.batch_size)
     if importlib.util.find_spec("lightning") is None:
         raise ImportError("training needs Lightning: pip install 'quantus-vit[train]'")
     if args.threads is not None:
@@ -169,18 +174,31 @@ def run(args: argparse.Namespace) -> int:
         )
         for name, source in sources.items()
     }
-    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-    print(f"{args.model} from {args.weights} weights on {args.data} ({task}): {sizes} images", flush=True)
-    for warning in shared_patients(sources):
-        print(f"warning: {warning}", flush=True)
+    if _is_first(placement):
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+        print(f"{args.model} from {args.weights} weights on {args.data} ({task}): {sizes} images", flush=True)
+        for warning in shared_patients(sources):
+            print(f"warning: {warning}", flush=True)
     # Here, not above: Lightning takes seconds to import and is an optional dependency.
     from ..training.fit import fit
 
-    results = fit(model, config, splits, settings, args.out, args.device, _workers(args), args.resume, args.overwrite)
+    results = fit(
+        model, config, splits, settings, args.out, args.device, _workers(args), args.resume, args.overwrite, placement
+    )
     for name, evaluation in results.items():
         print(f"\n{evaluation.to_table(name)}")
-    print(f"\nwrote {args.out / 'model.safetensors'}")
+    if results:
+        print(f"\nwrote {args.out / 'model.safetensors'}")
     return 0
+
+
+def _is_first(placement: Placement) -> bool:
+    """Whether this process is the one that speaks; Lightning, torchrun and SLURM tell by the environment."""
+    if placement.count == 1:
+        return True
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    return bool(rank_zero_only.rank == 0)
 
 
 def _preprocessing(args: argparse.Namespace) -> Preprocessing:

@@ -6,10 +6,11 @@ Knows the protocol and the rows; nothing of how a score is made.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,10 @@ from .maps import MapStore
 from .protocol import Protocol, load_config, save_config
 from .scores import CsvLog, Curve, Failure, Note, Prediction, Score, TieBreak
 
-__all__ = ["Logs", "locked", "prepare"]
+__all__ = ["SHARES", "Logs", "locked", "prepare"]
+
+SHARES = "processes"
+"""Folder of the logs of a run's processes, where there are several; see :mod:`.shares`."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -95,11 +99,46 @@ class Logs:
             MapStore(folder / "maps"),
         )
 
+    def tables(self) -> dict[str, CsvLog[Any]]:
+        """The files of rows, by their names here."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, CsvLog)}
+
     def clear(self) -> None:
         """Empty all of them."""
-        for log in (self.scores, self.tie_breaks, self.predictions, self.failures, self.notes, self.curves):
+        for log in self.tables().values():
             log.replace([])
         self.maps.clear()
+
+    def absorb_shares(self, folder: Path) -> None:
+        """Take over what the processes of a run have written into logs of their own, and remove these.
+
+        A row that is here already is not taken twice, so that a crash in the middle costs nothing.
+
+        Raises
+        ------
+        ValueError
+            One of these processes is still writing, or a file is damaged.
+        OSError
+            A file cannot be written or removed.
+        """
+        if not (folder / SHARES).is_dir():
+            return
+        for place in sorted((folder / SHARES).glob("rank*")):
+            with locked(place):
+                shared = Logs.open(place).tables()
+            for name, log in self.tables().items():
+                held = set(map(repr, log.rows))  # by what stands in the file: nan is no value that equals itself
+                log.append(row for row in shared[name].rows if repr(row) not in held)
+        shutil.rmtree(folder / SHARES)
+
+    def arrange(self, cases: Sequence[tuple[str, str]]) -> None:
+        """Bring the rows into the order of their cases (path, label); rows of no such case come last."""
+        order = {case: number for number, case in enumerate(cases)}
+        for log in self.tables().values():
+            rows = sorted(log.rows, key=lambda row: order.get((row.path, row.label), len(order)))
+            if any(row is not other for row, other in zip(rows, log.rows, strict=True)):
+                log.replace(rows)
 
 
 def prepare(folder: Path, protocol: Protocol, environment: Mapping[str, Any]) -> Logs:
@@ -110,7 +149,8 @@ def prepare(folder: Path, protocol: Protocol, environment: Mapping[str, Any]) ->
     Raises
     ------
     ValueError
-        The folder holds scores of other settings (the message lists the differences), or a damaged file.
+        The folder holds scores of other settings (the message lists the differences), or a damaged file, or a
+        process of an earlier run is still writing into it.
     """
     config = folder / "config.json"
     if not config.exists():
@@ -119,6 +159,7 @@ def prepare(folder: Path, protocol: Protocol, environment: Mapping[str, Any]) ->
         save_config(config, protocol, environment)
         return Logs.open(folder)
     logs = Logs.open(folder)
+    logs.absorb_shares(folder)
     differences = _differences(config, protocol, has_scores=bool(logs.scores.rows))
     if differences and logs.scores.rows:
         raise ValueError(

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-import platform
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..data import XrayDataset
 from ..models import Classifier
+from .environment import describe_environment
 from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
-from .folder import locked, prepare
+from .folder import Logs, locked, prepare
 from .meta_evaluation import MetaRow
 from .meta_run import judge_metrics
+from .plan import Plan
 from .planning import make_plan, try_first_image
+from .processes import ALONE, Processes
 from .protocol import Protocol
 from .report import record_run, write_report
 from .rows import forget_failures
@@ -28,12 +29,13 @@ from .runner import ComparisonRun
 from .sampling import Selection
 from .scores import Score
 from .sensitivity import SensitivityGrid
+from .shares import run_share
 from .significance import SignificanceRow
 from .statistics import TableRow
 from .studies import Studies, StudyTables
 from .summary import summarise, write_summary
 
-__all__ = ["Outcome", "compare", "describe_environment"]
+__all__ = ["Outcome", "assist", "compare"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def compare(
     retry_failed: bool = True,
     meta_evaluation: int = 0,
     sensitivity: SensitivityGrid | None = None,
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Run a protocol and write its tables, figures and report.
 
@@ -107,6 +110,8 @@ def compare(
         Judge the metrics on so many phantoms afterwards, see :mod:`.meta_evaluation`; 0 for none.
     sensitivity : SensitivityGrid, optional
         Rank the methods over a grid of settings afterwards, see :mod:`.sensitivity`.
+    processes : Processes
+        Of a run in several, this is the first; the others call :func:`assist`.
 
     Returns
     -------
@@ -124,25 +129,27 @@ def compare(
     """
     if report_only and not (folder / "scores.csv").exists():
         raise ValueError(f"{str(folder)!r} holds no scores to report; run the comparison first")
-    plan, selection, labels = make_plan(protocol, classifier, dataset, device)
     studies = Studies(sensitivity)
-    if not report_only:
-        studies.check(plan)
-        try_first_image(plan)
-    environment = describe_environment(device, command) | {"sample": selection.describe()}
-    with locked(folder):
-        logs = prepare(folder, plan.protocol, environment)
-        forget_failures(logs, retry_failed and not report_only)
-        run = ComparisonRun(plan, logs)
+    with ExitStack() as held:
+        with processes.together():
+            plan, selection, labels = _checked_plan(protocol, classifier, dataset, device, studies, not report_only)
+            environment = describe_environment(device, command) | {"sample": selection.describe()}
+            held.enter_context(locked(folder))
+            logs = prepare(folder, plan.protocol, environment | {"processes": processes.count})
+            forget_failures(logs, retry_failed and not report_only)
         interrupted, judged, studied = False, [], StudyTables()
         if not report_only:
             try:
-                run.run(quiet)
-                judged = _judge(folder, protocol, meta_evaluation, device, quiet)
-                studied = studies.run(folder, plan, quiet, report_only=False)
+                interrupted = _score(plan, folder, logs, processes, quiet)
+                if not interrupted:
+                    judged = _judge(folder, protocol, meta_evaluation, device, quiet)
+                    studied = studies.run(folder, plan, quiet, report_only=False)
             except KeyboardInterrupt:
                 interrupted = True
+            if interrupted:
                 _say("interrupted: tables of the images so far; the same command goes on from here")
+        logs.arrange([case.key for case in plan.cases])
+        run = ComparisonRun(plan, logs)
         if run.foreign_rows():
             count, file = run.foreign_rows(), folder / "scores.csv"
             _say(f"{file}: {count} rows of no case of this run, or twice; they are left out")
@@ -152,31 +159,56 @@ def compare(
         return _summarise(folder, run, selection, labels, environment, interrupted, judged, studied)
 
 
+def assist(
+    folder: Path,
+    protocol: Protocol,
+    classifier: Classifier,
+    dataset: XrayDataset,
+    device: str,
+    sensitivity: SensitivityGrid | None,
+    processes: Processes,
+) -> None:
+    """Take a share of a comparison whose first process runs :func:`compare`, with the same arguments.
+
+    Parameters
+    ----------
+    folder, protocol, classifier, dataset, device, sensitivity, processes
+        As in :func:`compare`; the classifier is on this process's own ``device``.
+
+    Raises
+    ------
+    SystemExit
+        With code 0 where a process has failed: the first one says so.
+    """
+    with processes.together():
+        plan, _, _ = _checked_plan(protocol, classifier, dataset, device, Studies(sensitivity), is_run=True)
+    run_share(plan, folder, processes, quiet=True)
+
+
+def _checked_plan(
+    protocol: Protocol, classifier: Classifier, dataset: XrayDataset, device: str, studies: Studies, is_run: bool
+) -> tuple[Plan, Selection, tuple[str, ...]]:
+    plan, selection, labels = make_plan(protocol, classifier, dataset, device)
+    if is_run:
+        studies.check(plan)
+        try_first_image(plan)
+    return plan, selection, labels
+
+
+def _score(plan: Plan, folder: Path, logs: Logs, processes: Processes, quiet: bool) -> bool:
+    """Score what is missing, alone or with the others; True where all have been interrupted."""
+    if processes.count == 1:
+        ComparisonRun(plan, logs).run(quiet)
+        return False
+    interrupted = run_share(plan, folder, processes, quiet)
+    logs.absorb_shares(folder)
+    return interrupted
+
+
 def _judge(
     folder: Path, protocol: Protocol, samples: int, device: str, quiet: bool, report_only: bool = False
 ) -> list[MetaRow]:
     return judge_metrics(folder, protocol, samples, device, quiet, report_only) if samples else []
-
-
-def describe_environment(device: str, command: str) -> dict[str, Any]:
-    """Versions, machine and command, for the config and the report."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def installed(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    packages = ("quantus-vit", "quantus", "torch", "timm", "captum", "lime", "numpy", "scipy")
-    return {
-        "command": command,
-        "device": torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else f"cpu, {torch.get_num_threads()} threads",
-        "python": platform.python_version(),
-        **{package: installed(package) for package in packages},
-    }
 
 
 def _summarise(

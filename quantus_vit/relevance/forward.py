@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .backward import Trace
+from .conditions import holds
 from .interception import Interception
 from .model_errors import clearer_error
 from .options import TraceOptions
@@ -77,7 +78,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
             raise clearer from error
         finally:
             recorder.below_start.end()
-        check_output(output, len(inputs))
+        check_output(output, len(inputs), recorder.state.conditions)
         recorder.finish(output)
     grid = None if recorder.positions is None else recorder.positions.grid
     blocks = [] if recorder.stream is None else recorder.stream.blocks(output, recorder.leaves[0])
@@ -95,14 +96,14 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
     )
 
 
-def check_output(output: Tensor, size: int) -> None:
+def check_output(output: Tensor, size: int, conditions: list[Tensor] | None) -> None:
     """Raise ``ValueError`` where the model's output is not (size, classes), or not finite."""
     if output.dim() != 2 or output.shape[0] != size:
         raise ValueError(
             f"the model's output has shape {tuple(output.shape)}; relevance needs logits of shape "
             f"(N, classes) with N = {size}"
         )
-    if not bool(output.detach().isfinite().all()):
+    if not holds(output.detach().isfinite(), conditions):
         raise ValueError("the model's logits are not all finite; there is nothing to explain")
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .conditions import gathered
 from .interfaces import RuledOperation
 from .numerics import MessageKind, Messages
 
@@ -165,12 +166,15 @@ class TraceState:
         Of recomputable tensors, during the forward.
     keeps : dict
         What is kept, by class of operation and identity of its rule.
+    conditions : list of Tensor or None
+        Where questions go that the host would have to wait for, see :mod:`.conditions`.
     """
 
     recording: Recording
     current: PassState = field(default_factory=PassState)
     sources: Sources = field(default_factory=Sources)
     keeps: dict[tuple[type, int], Keeps] = field(default_factory=dict)
+    conditions: list[Tensor] | None = field(default_factory=gathered)
 
     def __post_init__(self) -> None:
         self.carries_relevance = self.recording.message_kind == "relevance"

@@ -80,7 +80,7 @@ class _LastEpoch(ModelCheckpoint):  # type: ignore[misc]
 
 
 class History(Callback):  # type: ignore[misc]
-    """Write one row an epoch, at once, so that a crash leaves what was measured.
+    """Write one row an epoch, at once, so that a crash leaves what was measured; of several processes the first does.
 
     Parameters
     ----------
@@ -117,6 +117,8 @@ class History(Callback):  # type: ignore[misc]
                 "seconds": round(time.monotonic() - self._start, 1),
             }
         )
+        if not trainer.is_global_zero:
+            return
         with self.path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
@@ -130,7 +132,7 @@ def quiet_lightning() -> Iterator[None]:
     loggers += [
         logging.getLogger(f"lightning.{part}.utilities.{name}")
         for part in ("pytorch", "fabric")
-        for name in ("rank_zero", "seed")
+        for name in ("distributed", "rank_zero", "seed")
     ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -17,6 +17,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -25,12 +26,15 @@ from ..models.checkpoint import ModelConfig, save_checkpoint
 from .callbacks import BEST, LAST, History, callbacks_of, quiet_lightning
 from .evaluation import Evaluation, evaluate
 from .module import FineTuning
-from .order import EpochSampler
+from .order import EpochSampler, EveryNth
+from .placement import Placement
 from .resuming import check_resumable, load_training_state, prepare_folder, run_state
 from .settings import TrainingSettings
 from .transforms import LabelledImages
 
 __all__ = ["fit"]
+
+ONE_PROCESS = Placement()
 
 
 def fit(
@@ -43,6 +47,7 @@ def fit(
     workers: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    placement: Placement = ONE_PROCESS,
 ) -> dict[str, Evaluation]:
     """Fine-tune a model and write the best epoch of it.
 
@@ -63,15 +68,17 @@ def fit(
     workers : int
         Processes that load images; 0 loads in this one. The images do not depend on it.
     resume : bool
-        Go on after the last complete epoch in ``out``. On a CPU the result is to the bit that of a training which was
-        not interrupted.
+        Go on after the last complete epoch in ``out``. On a CPU, with as many processes, the result is to the bit that
+        of a training which was not interrupted; with another number of them to rounding, if nothing draws dropout.
     overwrite : bool
         Replace an earlier training in ``out``.
+    placement : Placement
+        How many processes train. A step has the same images with any number of them.
 
     Returns
     -------
     dict of str to Evaluation
-        Measured on "Val" and "Test", in float32.
+        Measured on "Val" and "Test", in float32, by the first process, which writes all files; empty in the others.
 
     Raises
     ------
@@ -80,52 +87,68 @@ def fit(
     FileNotFoundError
         If there is nothing to resume.
     ValueError
-        If what is to be resumed is damaged or had other settings, or a split cannot be measured by the monitor.
+        If what is to be resumed is damaged or had other settings, a split cannot be measured by the monitor, or the
+        processes cannot be started or have no images.
     KeyboardInterrupt
         After Ctrl-C, with a message that says whether the training can be resumed.
     """
     out = Path(out)
     folder = out / "checkpoints"
     state = run_state(settings, config)
-    _check_splits(splits, settings)
+    _check_splits(splits, settings, placement)
     complete = check_resumable(folder / LAST, state) if resume else 0
-    if not resume:
-        prepare_folder(out, overwrite)
     history = History(out / "history.csv")
     with quiet_lightning():
-        loaders = _loaders(splits, settings, workers, complete)
-        trainer = L.Trainer(
+        trainer = _trainer(settings, device, placement, [history, *callbacks_of(settings, folder, state)])
+        if not resume and trainer.is_global_zero:
+            prepare_folder(out, overwrite)
+        loaders = _loaders(splits, settings, workers, complete, placement, trainer.global_rank)
+        module = FineTuning(model, settings, splits["Train"].targets, config.class_names, config.task)
+        with _interrupt(trainer, folder / LAST):
+            trainer.fit(module, loaders["Train"], loaders["Val"], ckpt_path=str(folder / LAST) if resume else None)
+    if not trainer.is_global_zero:
+        return {}
+    _load_best(model, folder / BEST)
+    place = _torch_device(device) if placement.count == 1 else trainer.strategy.root_device
+    model.to(place)
+    results = {}
+    for name, batches in _loaders(splits, settings, workers, complete).items():
+        if name != "Train":
+            shown = tqdm(batches, desc=name, unit="batch", disable=None)
+            results[name] = evaluate(model, shown, config.class_names, config.task, place)
+    _write(model, config, settings, results, len(history.rows), out)
+    return results
+
+
+def _trainer(settings: TrainingSettings, device: str, placement: Placement, callbacks: list[Any]) -> L.Trainer:
+    try:
+        return L.Trainer(
             accelerator=device,
-            devices=1,
+            devices=placement.devices,
+            num_nodes=placement.num_nodes,
+            strategy=placement.strategy,
+            use_distributed_sampler=False,
             precision=settings.precision,
             max_epochs=settings.epochs,
-            callbacks=[history, *callbacks_of(settings, folder, state)],
+            callbacks=callbacks,
             logger=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-        module = FineTuning(model, settings, splits["Train"].targets, config.class_names, config.task)
-        with _interrupt(trainer, folder / LAST):
-            trainer.fit(module, loaders["Train"], loaders["Val"], ckpt_path=str(folder / LAST) if resume else None)
-    _load_best(model, folder / BEST)
-    device = _torch_device(device)
-    model.to(device)
-    results = {
-        name: evaluate(
-            model, tqdm(loaders[name], desc=name, unit="batch", disable=None), config.class_names, config.task, device
-        )
-        for name in ("Val", "Test")
-    }
-    _write(model, config, settings, results, len(history.rows), out)
-    return results
+    except MisconfigurationException as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"cannot train in {placement.count} processes on {device}: {reason}") from error
 
 
-def _check_splits(splits: Mapping[str, LabelledImages], settings: TrainingSettings) -> None:
-    """Refuse splits that cannot be trained on or measured."""
+def _check_splits(splits: Mapping[str, LabelledImages], settings: TrainingSettings, placement: Placement) -> None:
+    """Refuse splits that cannot be trained on or measured, and batches that cannot be dealt out."""
+    placement.batch_of_each(settings.batch_size)
     for name, split in splits.items():
         if not len(split):
             raise ValueError(f"the split {name!r} has no images")
+        if len(split) < placement.count:
+            raise ValueError(f"the split {name!r} has {len(split)} images, fewer than the {placement.count} processes")
     if settings.monitor == "auroc":
         targets = splits["Val"].targets
         varies = bool((targets != targets[0]).any())
@@ -134,15 +157,20 @@ def _check_splits(splits: Mapping[str, LabelledImages], settings: TrainingSettin
 
 
 def _loaders(
-    splits: Mapping[str, LabelledImages], settings: TrainingSettings, workers: int, complete: int
+    splits: Mapping[str, LabelledImages],
+    settings: TrainingSettings,
+    workers: int,
+    complete: int,
+    placement: Placement = ONE_PROCESS,
+    rank: int = 0,
 ) -> dict[str, DataLoader[Any]]:
-    order = EpochSampler(len(splits["Train"]), settings.seed)
+    order = EpochSampler(len(splits["Train"]), settings.seed, settings.batch_size, rank, placement.count)
     order.set_epoch(complete)  # Lightning fetches the first batches before it says which epoch it is
     return {
         name: DataLoader(
             split,
-            batch_size=settings.batch_size,
-            sampler=order if name == "Train" else None,
+            batch_size=placement.batch_of_each(settings.batch_size),
+            sampler=order if name == "Train" else EveryNth(len(split), rank, placement.count),
             num_workers=workers,
             persistent_workers=workers > 0,
         )

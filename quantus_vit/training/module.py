@@ -58,14 +58,18 @@ class FineTuning(L.LightningModule):  # type: ignore[misc]
         self._loss_sum = 0.0
 
     def on_train_batch_start(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
-        """Seed dropout by epoch and step, whatever drew random numbers before, as loaders do when they start."""
-        torch.manual_seed(seed_of(self.settings.seed, self.current_epoch, batch_idx))
+        """Seed dropout by epoch, step and process, whatever drew random numbers before."""
+        further = (self.global_rank,) if self.global_rank else ()
+        torch.manual_seed(seed_of(self.settings.seed, self.current_epoch, batch_idx, *further))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Loss of one batch."""
         images, targets = batch
         loss: torch.Tensor = self.loss(self.model(images), targets)
-        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(targets))
+        several = self.trainer.world_size > 1
+        self.log(
+            "train_loss", loss, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(targets), sync_dist=several
+        )
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -82,10 +86,24 @@ class FineTuning(L.LightningModule):  # type: ignore[misc]
 
     def on_validation_epoch_end(self) -> None:
         """Log accuracy, mean AUROC and loss over the whole split."""
-        answers = as_evaluation(torch.cat(self._logits), torch.cat(self._targets), self.class_names, self.task)
+        logits, targets, loss_sum = self._answers_of_all()
+        answers = as_evaluation(logits, targets, self.class_names, self.task)
+        # The same in all processes, since all have all answers.
         self.log("val_accuracy", answers.accuracy.value, prog_bar=True)
         self.log("val_auroc", answers.mean_auroc)
-        self.log("val_loss", self._loss_sum / answers.count, prog_bar=True)
+        self.log("val_loss", loss_sum / answers.count, prog_bar=True)
+
+    def _answers_of_all(self) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Logits and targets of the epoch in the order of the split, and the sum of the loss, over all processes."""
+        own = torch.cat(self._logits), torch.cat(self._targets), self._loss_sum
+        processes = self.trainer.world_size
+        if processes == 1:
+            return own
+        parts: list[tuple[torch.Tensor, torch.Tensor, float]] = [own] * processes
+        torch.distributed.all_gather_object(parts, own)
+        order = torch.cat([torch.arange(len(part[0])) * processes + rank for rank, part in enumerate(parts)]).argsort()
+        logits, targets, sums = zip(*parts, strict=True)
+        return torch.cat(logits)[order], torch.cat(targets)[order], sum(sums)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over groups: patch embedding, backbone and head, each with and without decay."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-__all__ = ["EpochSampler", "seed_of"]
+__all__ = ["EpochSampler", "EveryNth", "seed_of"]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -26,11 +26,19 @@ class EpochSampler(Sampler[tuple[int, int]]):
         Number of images.
     seed : int
         Other seeds give other orders.
+    batch_size : int
+        Images of a step in all processes together; matters only where there are several.
+    rank, processes : int
+        Number of this process, and of all: each takes its part of every step's batch, so that a step sees the images
+        that it sees in one process. The last batch is filled up with the epoch's first images until it can be parted.
     """
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, batch_size: int = 1, rank: int = 0, processes: int = 1) -> None:
         self.count = count
         self.seed = seed
+        self.batch_size = batch_size
+        self.rank = rank
+        self.processes = processes
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -38,13 +46,32 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.count
+        return -(-self.count // self.processes)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Pairs of epoch and index."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
-        for index in torch.randperm(self.count, generator=generator).tolist():
-            yield self.epoch, index
+        order = torch.randperm(self.count, generator=generator).tolist()
+        order += order[: -self.count % self.processes]
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            part = len(batch) // self.processes
+            for index in batch[self.rank * part : (self.rank + 1) * part]:
+                yield self.epoch, index
+
+
+class EveryNth(Sampler[int]):
+    """Every image once over all processes: this one takes each ``processes``-th, from its own number on."""
+
+    def __init__(self, count: int, rank: int, processes: int) -> None:
+        self.indices = range(rank, count, processes)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices."""
+        return iter(self.indices)
 
 
 def seed_of(*numbers: int) -> int:

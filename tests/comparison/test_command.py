@@ -21,6 +21,7 @@ import quantus_vit
 from quantus_vit import assets
 from quantus_vit.cli import compare as compare_command
 from quantus_vit.cli import main
+from quantus_vit.cli.compare_settings import settings_of
 from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model, save_checkpoint
 
@@ -422,11 +423,9 @@ def test_several_pictures_do_not_go_into_one_file(tmp_path, checkpoint, xray, ca
 def test_the_default_protocol_is_by_the_data(data, expected) -> None:
     parser = argparse.ArgumentParser()
     compare_command.add_arguments(parser)
-    settings = compare_command._settings(parser.parse_args(["--data", data]))
+    settings = settings_of(parser.parse_args(["--data", data]))
     assert settings["protocol"] == expected
-    other = compare_command._settings(
-        parser.parse_args(["--data", data, "--metrics", "Sparseness", "--methods", "Random"])
-    )
+    other = settings_of(parser.parse_args(["--data", data, "--metrics", "Sparseness", "--methods", "Random"]))
     assert other.get("primary", "") == ""
 
 

@@ -93,7 +93,8 @@ class Linear(Affine):
         """As for every operation, on the tokens alone that carry a message: above the last attention few do."""
         current = self.state.current
         by_token = not current.relevance or self.rule.by_token
-        if message.dim() > 2 and current.sparse and by_token and current.on_operation is None:
+        waits = self.state.conditions is None  # how many tokens these are the host must know
+        if waits and message.dim() > 2 and current.sparse and by_token and current.on_operation is None:
             tokens = message.flatten(0, -2)
             used = tokens.any(-1).nonzero()[:, 0]
             current.sparse = SPARSE * len(used) < len(tokens)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..conditions import holds
 from ..interfaces import ActivationOperation, UnaryOperation
 from ..numerics import Messages
 from .base import Operation
@@ -34,7 +35,7 @@ class Activation(FunctionOperation, ActivationOperation):
     def gate(self) -> Tensor:
         gate = self.function(self.x) / self.x
         zero = self.x == 0
-        if bool(zero.any()):
+        if not holds(~zero, self.state.conditions):
             with torch.enable_grad():
                 at = self.x.new_zeros(int(zero.sum()), requires_grad=True)
                 value = self.function(at)

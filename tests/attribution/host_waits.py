@@ -1,0 +1,101 @@
+"""Where a GPU's host would have to wait, counted on a CPU: values read back, and shapes that depend on values.
+
+A tensor that is made of numbers alone, or of such tensors, lies on the host, as it would beside a GPU; images, weights
+and what is computed of them lie on the "device", though all of it is the CPU here. Reading the latter, or sending the
+former there as indices, is a wait; in a CUDA graph's capture it is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+__all__ = ["HostWaitError", "counted_waits"]
+
+aten = torch.ops.aten
+READS = {aten._local_scalar_dense, aten.equal, aten.is_nonzero}
+SHAPES = {aten.nonzero, aten.masked_select, aten._unique2, aten.unique_dim, aten.bincount}
+INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+LEAVING = {Tensor.cpu, Tensor.tolist, Tensor.numpy, Tensor.item, Tensor.__array__}
+
+
+class HostWaitError(RuntimeError):
+    """What CUDA says of a wait during a capture."""
+
+
+class _Places:
+    """Which tensors lie on the host, and what was waited for."""
+
+    def __init__(self, allowed: bool) -> None:
+        self.host = WeakIdKeyDictionary()
+        self.waits: list[str] = []
+        self.allowed = allowed
+
+    def on_host(self, *values: Any) -> bool:
+        tensors = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+        return all(tensor in self.host for tensor in tensors)
+
+    def note(self, result: Any) -> None:
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.host[leaf] = True
+
+    def wait(self, what: str) -> None:
+        self.waits.append(what)
+        if not self.allowed:
+            raise HostWaitError(f"operation not permitted when stream is capturing: {what}")
+
+
+class _Functions(TorchFunctionMode):
+    """Sees what never reaches the dispatcher where everything is on the CPU already."""
+
+    def __init__(self, places: _Places) -> None:
+        super().__init__()
+        self._places = places
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, places = kwargs or {}, self._places
+        leaves = func in LEAVING and not places.on_host(args[0])
+        if leaves and func is not Tensor.item:  # the dispatcher sees that one
+            places.wait(func.__name__)
+        result = func(*args, **kwargs)
+        if func is Tensor.cpu and leaves:
+            result = result.detach().clone()
+            places.note(result)
+        return result
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self, places: _Places) -> None:
+        super().__init__()
+        self._places = places
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, places = kwargs or {}, self._places
+        host, packet = places.on_host(args, kwargs), func.overloadpacket
+        if not host:
+            if packet in READS or packet in SHAPES:
+                places.wait(packet.__name__)
+            if packet in INDEXING and any(x.dtype == torch.bool or x in places.host for x in tree_leaves(args[1])
+                                          if isinstance(x, Tensor)):  # fmt: skip
+                places.wait(f"{packet.__name__} by a mask, or by indices of the host")
+        result = func(*args, **kwargs)
+        if host:
+            places.note(result)
+        return result
+
+
+@contextmanager
+def counted_waits(allowed: bool = True) -> Iterator[list[str]]:
+    """The waits of the block, by the operation that caused each; with ``allowed=False`` the first one is an error."""
+    places = _Places(allowed)
+    with _Functions(places), _Operations(places):
+        yield places.waits
