@@ -13,7 +13,7 @@ from ..relevance import Trace, TraceOptions, trace
 from ..relevance.positions import PatchGrid
 from .rollout import at_least_single
 
-__all__ = ["INTERPOLATIONS", "check_interpolation", "patch_grid", "resize", "to_image", "token_grid"]
+__all__ = ["INTERPOLATIONS", "at_tokens", "check_interpolation", "patch_grid", "resize", "to_image", "token_grid"]
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
@@ -106,12 +106,18 @@ def to_image(row: Tensor, grid: PatchGrid, inputs: Tensor, interpolate: str | No
         ``"bicubic"`` for volumes, which torch does not have.
     """
     assert grid.tokens is not None
-    first, last = int(grid.tokens[0]), int(grid.tokens[-1])
-    if torch.equal(grid.tokens, torch.arange(first, last + 1)):  # a slice needs no indices on the device
-        patches = row[:, first : last + 1]
-    else:
-        patches = row[:, grid.tokens.to(row.device)]
-    return resize(patches.reshape(-1, 1, *grid.sizes), inputs, interpolate)
+    return resize(at_tokens(row, grid.tokens).reshape(-1, 1, *grid.sizes), inputs, interpolate)
+
+
+def at_tokens(row: Tensor, tokens: Tensor) -> Tensor:
+    """(N, T) -> (N, number of tokens): the values of some tokens, whose numbers lie on the host.
+
+    Tokens that follow one another are a slice, which needs no indices on the device.
+    """
+    if len(tokens) and torch.equal(tokens, torch.arange(len(tokens)) + tokens[0]):
+        first = int(tokens[0])
+        return row[:, first : first + len(tokens)]
+    return row[:, tokens.to(row.device)]
 
 
 def resize(maps: Tensor, inputs: Tensor, interpolate: str | None) -> Tensor:

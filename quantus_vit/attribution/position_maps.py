@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..relevance import Trace
-from .grid import token_grid
+from .grid import at_tokens, token_grid
 
 __all__ = ["over_patches", "position_relevance"]
 
@@ -49,9 +49,13 @@ def position_relevance(traced: Trace, messages: Sequence[Tensor | None], multipl
         if message is None:
             continue
         relevance = message * embedding.values if multipliers else message
-        patches = embedding.patches.to(relevance.device)
-        by_token = relevance.sum(-1).reshape(size, -1)[:, patches >= 0]
-        total = total.index_add(1, patches[patches >= 0], by_token.to(total.dtype))
+        patches = embedding.patches.cpu()
+        tokens = (patches >= 0).nonzero()[:, 0]
+        by_token = at_tokens(relevance.sum(-1).reshape(size, -1), tokens).to(total.dtype)
+        if torch.equal(patches[tokens], torch.arange(places)):
+            total = total + by_token
+        else:
+            total = total.index_add(1, patches[tokens].to(total.device), by_token)
     return total.view(size, 1, *grid.sizes)
 
 

@@ -24,6 +24,7 @@ aten = torch.ops.aten
 READS = {aten._local_scalar_dense, aten.equal, aten.is_nonzero}
 SHAPES = {aten.nonzero, aten.masked_select, aten._unique2, aten.unique_dim, aten.bincount}
 INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
+MAKING = {torch.tensor, torch.as_tensor}
 LEAVING = {Tensor.cpu, Tensor.tolist, Tensor.numpy, Tensor.item, Tensor.__array__}
 
 
@@ -69,6 +70,8 @@ class _Functions(TorchFunctionMode):
         result = func(*args, **kwargs)
         if func is Tensor.cpu and leaves:
             result = result.detach().clone()
+            places.note(result)
+        if func in MAKING and "device" not in kwargs and not isinstance(args[0], Tensor):
             places.note(result)
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.data import Phantom
+from quantus_vit.errors import GraphWarning
 from quantus_vit.models.checkpoint import load_checkpoint
 
 from .families import BY_NAME, FAMILIES, images, make
@@ -153,6 +155,33 @@ def test_nothing_stays_in_the_gpus_memory(vit: nn.Module, pictures: Tensor, meth
     before = torch.cuda.memory_allocated()
     maps = explainer.attribute(pictures, 0)
     assert torch.cuda.memory_allocated() - before <= maps.untyped_storage().nbytes() + 512  # without a gc.collect()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_graph_gives_the_methods_maps(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    replayed = method(vit).graphed(pictures)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GraphWarning)
+        for x, target in ((pictures, [0, 1, 2, 0]), (pictures.flip(0), 1), (pictures, None)):
+            assert close(replayed(x, target), method(vit).attribute(x, target), method, 0.9999)
+    assert replayed.reason is None
+    with pytest.raises(ValueError, match="target 99 is out of range"):
+        replayed(pictures, 99)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_graph_is_captured_anew_for_changed_weights(vit: nn.Module, pictures: Tensor, method: type) -> None:
+    model = copy.deepcopy(vit)
+    replayed = method(model).graphed(pictures)
+    before = replayed(pictures, 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    after = replayed(pictures, 1)
+    assert relative_error(after, before) > 1e-6
+    assert close(after, method(model).attribute(pictures, 1), method, 0.9999)
+    with pytest.warns(GraphWarning, match="the graph is for images"):
+        assert close(replayed(pictures[:2], 1), method(model).attribute(pictures[:2], 1), method, 0.9999)
 
 
 def test_lime_as_on_the_cpu(vit: nn.Module, pictures: Tensor) -> None:
