@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from quantus_vit.comparison.figure_data import lime_regions
-from quantus_vit.comparison.figures import LimeRegions, MapRow, draw_boxplots, draw_map_rows, draw_overlay, draw_samples
-from quantus_vit.comparison.figures.overlay import LESION_COLOUR
+from quantus_vit.comparison.figures import LimeRegions, MapRow, draw_boxplots, draw_map_rows, draw_samples
+from quantus_vit.comparison.figures.maps import LESION_COLOUR
 from quantus_vit.comparison.scores import Score
 from quantus_vit.pictures import scale_of
 
@@ -115,14 +115,6 @@ def test_no_relevance_leaves_the_xray_as_it_is_and_much_hides_it() -> None:
         none, much = colours(scale(relevance))[0, :, 3]
         assert none == pytest.approx(0.0, abs=0.02)
         assert much > 0.8
-
-
-def test_overlay_says_what_it_shows() -> None:
-    figure = draw_overlay(GREY, GREY - 0.5, "x.png: predicted Normal (p = 0.70)", "AttnLRP for Normal (p = 0.70)")
-    assert "x.png: predicted Normal" in figure.get_suptitle()
-    assert "AttnLRP for Normal" in texts(figure)
-    assert "against" in texts(figure)
-    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 1
 
 
 def scores() -> list[Score]:

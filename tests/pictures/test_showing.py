@@ -5,19 +5,24 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 import quantus_vit
 from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.pictures import SheetColumn, SheetRow, draw_sheet, show, visualize
 from quantus_vit.pictures.arrays import as_maps, as_pictures
+from quantus_vit.pictures.compositing import burned_in
+from quantus_vit.pictures.explanation import Explanation
 from quantus_vit.pictures.lettering import elided, width_of
+from quantus_vit.pictures.overlay import draw_overlay, reduced
 
 SIGNED = np.zeros((8, 8))
 SIGNED[1, 1], SIGNED[6, 6] = 2.0, -1.0
@@ -46,7 +51,7 @@ def is_purple(colour: np.ndarray) -> bool:
 
 
 def texts(figure: Figure) -> str:
-    return " ".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
+    return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def test_names_of_the_package_are_these() -> None:
@@ -236,3 +241,45 @@ def test_nothing_of_pyplot_is_imported_or_left() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def explanation_of(relevance: np.ndarray) -> Explanation:
+    grey = np.full(relevance.shape, 0.5, np.float32)
+    words = ("AttnLRP", "Normal", 0.7, "Normal (p = 0.70)", "", "x.png")
+    return Explanation("x", grey, relevance.astype(np.float32), True, *words)
+
+
+def test_the_overlay_says_what_it_shows() -> None:
+    figure = draw_overlay(explanation_of(SIGNED))
+    assert figure.get_suptitle() == "x: predicted Normal (p = 0.70)"
+    said = texts(figure)
+    for words in ("AttnLRP for Normal (p = 0.70)", "purple: against", "Research use only - AI explanation, not for"):
+        assert words in said
+    assert "dashed line" not in said
+    assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 1
+
+
+def test_what_the_model_does_not_see_is_outside_a_dashed_line() -> None:
+    cropped = SIGNED.copy()
+    cropped[:, :2] = np.nan
+    figure = draw_overlay(explanation_of(cropped))
+    assert "outside the dashed line" in texts(figure)
+    assert len(figure.axes[1].collections) == 1
+    assert len(figure.axes[0].collections) == 0
+
+
+def test_large_images_are_averaged_down() -> None:
+    values = np.arange(32, dtype=np.float32).reshape(4, 8)
+    np.testing.assert_allclose(reduced(values, 4), values.reshape(2, 2, 4, 2).mean(axis=(1, 3)), rtol=1e-6)
+    assert reduced(values, 8) is values
+
+
+def test_words_of_a_burned_in_band_are_wrapped_within_it() -> None:
+    long = "SomeMethod[" + "option=1234567890," * 12 + "]"
+    explanation = replace(explanation_of(SIGNED), method=long)
+    pixels, zoom = burned_in(explanation)
+    assert zoom == 64
+    band = pixels[8 * zoom :]
+    lines = (band[..., :3] > 200).all(axis=-1)
+    assert lines.any(axis=0)[-3:].sum() == 0
+    assert lines.any(axis=0)[:3].sum() == 0

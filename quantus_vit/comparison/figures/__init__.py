@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from .boxplots import draw_boxplots
 from .maps import LimeRegions, MapRow, draw_map_rows
-from .overlay import draw_overlay
 from .samples import draw_samples
 
-__all__ = ["LimeRegions", "MapRow", "draw_boxplots", "draw_map_rows", "draw_overlay", "draw_samples"]
+__all__ = ["LimeRegions", "MapRow", "draw_boxplots", "draw_map_rows", "draw_samples"]

@@ -16,12 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
-from .overlay import LESION_COLOUR, LUNG_COLOUR
 
 __all__ = ["LimeRegions", "MapRow", "draw_map_rows"]
 
 Array = npt.NDArray[Any]
 
+LUNG_COLOUR = "white"
+LESION_COLOUR = "#56e0ff"
 FOR_COLOUR = "#E69F00"
 AGAINST_COLOUR = "#7B4FB5"
 LUNG = "lung"
