@@ -20,6 +20,7 @@ _COMMANDS = {
     "train": ("quantus_vit.cli.train", "fine-tune a ViT on chest X-rays"),
     "compare": ("quantus_vit.cli.compare", "score explanation methods against each other"),
     "confounders": ("quantus_vit.cli.confounders", "which methods show that a model has learnt an artefact"),
+    "report": ("quantus_vit.cli.report", "rebuild a comparison's report, or set several side by side"),
     "explain": ("quantus_vit.cli.explain", "explain images, each as a picture"),
 }
 

@@ -1,0 +1,57 @@
+"""``quantus-vit report``: result folders of ``compare`` -> their report, rebuilt; several stand side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+__all__ = ["add_arguments", "run"]
+
+_DESCRIPTION = """\
+Rebuild the report of a result folder of 'quantus-vit compare' from the files in it; neither model nor data are needed.
+Several folders, as of other models, seeds or protocols, are set side by side in one page."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``report``."""
+    parser.description = _DESCRIPTION
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="result folder")
+    parser.add_argument(
+        "--out", metavar="FILE",
+        help="the page (default: report.html in the folder; of several side_by_side.html in the first)",
+    )  # fmt: skip
+    from ..comparison.printing import FIGURES
+
+    add_figure_arguments(parser, ", ".join(FIGURES.names()))
+
+
+def add_figure_arguments(group: argparse._ActionsContainer, names: str) -> None:
+    """Declare the options on figures for print, which ``compare`` has, too; ``names`` tells which there are."""
+    group.add_argument(
+        "--figures", nargs="+", metavar="NAME",
+        help=f"figures for print, in PNG and PDF for one and two columns of a journal, in DIR/figures: {names}, or all",
+    )  # fmt: skip
+    group.add_argument(
+        "--figure-methods", nargs="+", metavar="NAME",
+        help="methods in the figures for print, as the run names them (default: all that are no controls)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``report``.
+
+    Raises
+    ------
+    ValueError, OSError
+        A folder holds no results, or a figure or method is unknown; the message says what would be right.
+    """
+    from ..comparison.printing import print_figures
+    from ..comparison.report import write_report
+
+    folders = [Path(folder) for folder in args.folders]
+    page = write_report(folders, None if args.out is None else Path(args.out))
+    for folder in folders if args.figures else ():
+        for file in print_figures(folder, args.figures, args.figure_methods or ()):
+            print(file)
+    print(page)
+    return 0

@@ -1,0 +1,164 @@
+"""Figure 5 for print, and the figures of rankings: scores by class, heat map of places, removal curves with bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ..figures.boxplots import CLASS_COLOURS
+from ..report.answer import best_rows, deciding_metric
+from ..report.bands import CurveBand, curve_bands
+from ..report.reading import MetricFacts, RunFolder
+from .base import FigureSpec, PrintRequest
+
+__all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed_scores"]
+
+_PANELS = {True: 4, False: 8}
+"""Most panels of the scores in a narrow and in a wide figure."""
+
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+_ORDERS = {"mif": "most relevant first (low is good)", "lif": "least relevant first (high is good)"}
+
+
+def draw_printed_scores(request: PrintRequest) -> Figure | None:
+    """Box plots of the scores: a panel for each metric, the deciding one first, a line a method, a colour a class.
+
+    Four metrics in one column, eight in two; the median in each box, whiskers to the last point within 1.5
+    interquartile ranges.
+    """
+    run, labels = request.run, list(request.run.facts["labels"])
+    scored = {row.metric for row in run.scores if not math.isnan(row.score)}
+    first = deciding_metric(run)
+    metrics = [m for m in dict.fromkeys([first, *run.metrics]) if m is not None and m.row in scored]
+    metrics = metrics[: _PANELS[request.is_narrow]]
+    if not metrics:
+        return None
+    columns = 1 if request.is_narrow or len(metrics) == 1 else 2
+    lines = math.ceil(len(metrics) / columns)
+    panel = 0.45 + len(request.methods) * max(0.16, 0.09 * len(labels))
+    figure = Figure(figsize=(request.width, lines * panel + 0.3), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes in grid.ravel()[len(metrics) :]:
+        axes.set_axis_off()
+    for axes, metric in zip(grid.ravel(), metrics, strict=False):
+        _boxes(axes, request, metric, labels)
+    colours = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(len(labels))]
+    handles = [Patch(facecolor=colour, label=label, alpha=0.6) for colour, label in zip(colours, labels, strict=True)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
+    return figure
+
+
+def _boxes(axes: Axes, request: PrintRequest, metric: MetricFacts, labels: Sequence[str]) -> None:
+    height = 0.8 / len(labels)
+    for place, method in enumerate(request.methods):
+        for number, label in enumerate(labels):
+            values = [
+                row.score
+                for row in request.run.scores
+                if (row.metric, row.method, row.label) == (metric.row, method.label, label)
+                and not math.isnan(row.score)
+            ]
+            if not values:
+                continue
+            colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+            axes.boxplot(
+                [values], positions=[place - 0.4 + height * (number + 0.5)], widths=0.8 * height, vert=False,
+                patch_artist=True, manage_ticks=False, showfliers=True,
+                flierprops={"marker": ".", "markersize": 2, "markerfacecolor": colour, "markeredgecolor": colour},
+                boxprops={"facecolor": colour, "alpha": 0.6, "linewidth": 0.5},
+                medianprops={"color": "black", "linewidth": 1.0},
+                whiskerprops={"linewidth": 0.5}, capprops={"linewidth": 0.5},
+            )  # fmt: skip
+    axes.axvline(0, color="0.6", linewidth=0.5, zorder=0)
+    axes.set_yticks(range(len(request.methods)), [method.label for method in request.methods])
+    axes.set_ylim(len(request.methods) - 0.5, -0.5)
+    direction = "higher" if metric.higher_is_better else "lower"
+    axes.set_title(f"{metric.row} ({direction} is better)", loc="left")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def draw_printed_ranking(request: PrintRequest) -> Figure | None:
+    """Place of every method and control under every metric, with the mean where there is room for it."""
+    run = request.run
+    metrics = [metric for metric in run.metrics if best_rows(run, metric)]
+    if not metrics:
+        return None
+    methods = [method.label for method in run.methods]
+    places, means = np.full((len(metrics), len(methods)), np.nan), np.full((len(metrics), len(methods)), np.nan)
+    for i, metric in enumerate(metrics):
+        for place, row in enumerate(best_rows(run, metric), 1):
+            places[i, methods.index(row.method)] = place
+            means[i, methods.index(row.method)] = row.mean
+    roomy = not request.is_narrow and len(methods) <= 12
+    longest = max(map(len, methods))
+    figure = Figure(figsize=(request.width, 0.17 * len(metrics) + 0.055 * longest + 0.3), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(places, cmap="Blues_r", vmin=1, vmax=1.15 * len(methods), aspect="auto", interpolation="nearest")
+    for (i, j), place in np.ndenumerate(places):
+        if not math.isnan(place):
+            text = f"{place:.0f}  {means[i, j]:.2f}" if roomy else f"{place:.0f}"
+            colour = "white" if place <= 0.45 * len(methods) else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
+    axes.set_yticks(range(len(metrics)), [metric.row for metric in metrics])
+    titles = [method.title for method in run.methods]
+    axes.set_xticks(
+        range(len(methods)), titles, rotation=90 if request.is_narrow or len(methods) > 6 else 20, ha="center"
+    )
+    axes.tick_params(length=0, top=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def draw_printed_curves(request: PrintRequest) -> Figure | None:
+    """Removal curves: mean change of the output with its 95 % band, a panel a metric and order; controls grey."""
+    run, chosen = request.run, [method.label for method in request.methods]
+    patients = {case.key: case.patient if case.patient is not None else case.path for case in run.cases}
+    bands = curve_bands(run.curves, patients)
+    panels = list(dict.fromkeys((band.metric, band.order) for band in bands))
+    if not panels:
+        return None
+    columns = 1 if request.is_narrow else 2
+    lines = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(request.width, lines * 1.9 + 0.4), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.ravel()[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(grid.ravel(), panels, strict=False):
+        for band in bands:
+            if (band.metric, band.order) == panel:
+                _curve(axes, band, chosen, run)
+        axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+        axes.set_title(f"{panel[0]}\n{_ORDERS.get(panel[1], panel[1])}", loc="left")
+        axes.set_xlabel("removed patches, %")
+        axes.set_ylabel("change of the output")
+        axes.set_xlim(0, 100)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    handles, names = grid.ravel()[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2 if request.is_narrow else 4, frameon=False)
+    return figure
+
+
+def _curve(axes: Axes, band: CurveBand, chosen: Sequence[str], run: RunFolder) -> None:
+    shares = np.linspace(0, 100, len(band.mean))
+    if band.method in chosen:
+        number = chosen.index(band.method)
+        colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        axes.plot(shares, band.mean, color=colour, linestyle=_DASHES[number % len(_DASHES)], label=band.method)
+        axes.fill_between(shares, band.low, band.high, color=colour, alpha=0.15, linewidth=0)
+    elif any(method.label == band.method and method.role == "control" for method in run.methods):
+        axes.plot(shares, band.mean, color="0.55", linewidth=0.6, linestyle=(0, (2, 1)), zorder=1)
+
+
+SPECS = (
+    FigureSpec("scores", "figure 5 of the paper: scores by class", draw_printed_scores),
+    FigureSpec("ranking", "heat map of the methods' places under every metric", draw_printed_ranking),
+    FigureSpec("curves", "removal curves with bands", draw_printed_curves),
+)

@@ -1,0 +1,295 @@
+"""The page in headless Chromium: every control, the keyboard, links, narrow screens, and axe-core's rules.
+
+Needs Playwright and Debian's package ``chromium`` (or ``CHROMIUM``, its place); axe-core comes with
+``axe-playwright-python``. Skipped with the reason where something is absent.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantus_vit.comparison.report import write_report
+
+from .folders import EVIL, write_folder
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=PLACE")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    return write_report([write_folder(tmp_path_factory.mktemp("runs") / "run")])
+
+
+class Opened:
+    """A page, and whatever its console says."""
+
+    def __init__(self, browser: Any, file: Path, hash_: str = "", **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.said: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(f"{file.as_uri()}{hash_}")
+        self.page.wait_for_selector("#viewer[data-shown]")
+
+    def shown(self, number: int) -> None:
+        """Wait for a case's pictures."""
+        self.page.wait_for_selector(f'#viewer[data-shown="{number}"]')
+
+    def panels(self) -> list[str]:
+        return self.page.locator("#viewer figcaption b").all_inner_texts()
+
+    def overlay(self, panel: int) -> list[int]:
+        """Colours of a map's canvas, as one list."""
+        return list(self.page.evaluate(
+            "n => { const c = document.querySelectorAll('#viewer canvas.overlay')[n];"
+            "return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data) }", panel
+        ))  # fmt: skip
+
+
+@pytest.fixture
+def opened(browser, report) -> Iterator[Any]:
+    pages = []
+
+    def open_page(hash_: str = "", file: Path = report, **options: Any) -> Opened:
+        pages.append(Opened(browser, file, hash_, **options))
+        return pages[-1]
+
+    yield open_page
+    said = [text for one in pages for text in one.said]
+    for one in pages:
+        one.context.close()
+    assert said == []
+
+
+def test_a_name_of_a_file_is_shown_and_not_run(opened) -> None:
+    page = opened("#image=2").page
+    assert EVIL in page.locator("#image option:checked").inner_text()
+    assert page.title() == "Comparison of explanations"
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_a_link_shows_image_and_method_and_survives_a_reload(opened) -> None:
+    one = opened("#image=3&method=LimeCXR&scale=signed&top=20&masks=0")
+    for _ in range(2):
+        one.shown(3)
+        assert one.panels() == ["X-ray", "LimeCXR"]
+        assert one.page.input_value("#scale") == "signed"
+        assert one.page.input_value("#top") == "20"
+        assert not one.page.is_checked("#masks")
+        one.page.reload()
+    one.page.click("#next")
+    one.shown(4)
+    assert one.page.url.endswith("#image=4&method=LimeCXR&scale=signed&top=20&masks=0")
+    one.page.evaluate("() => { location.hash = '#image=1&method=AttnLRP' }")
+    one.shown(1)
+    assert one.panels() == ["X-ray", "AttnLRP"]
+
+
+def test_keys_change_the_image_and_hide_the_overlays_while_held(opened) -> None:
+    one = opened()
+    viewer = one.page.locator("#viewer")
+    viewer.focus()
+    for key, number in (("ArrowRight", 2), ("End", 4), ("ArrowLeft", 3), ("Home", 1)):
+        one.page.keyboard.press(key)
+        one.shown(number)
+    one.page.keyboard.down(" ")
+    assert one.page.locator(".alone .overlay").first.evaluate("e => getComputedStyle(e).visibility") == "hidden"
+    one.page.keyboard.up(" ")
+    assert one.page.locator(".alone").count() == 0
+    one.page.keyboard.press("m")
+    assert not one.page.is_checked("#masks")
+    one.page.keyboard.press("-")
+    assert one.page.input_value("#strength") == "70"
+
+
+def test_the_whole_page_is_reached_by_the_tab_key(opened) -> None:
+    page = opened().page
+    wanted = {
+        "filter-finding",
+        "image",
+        "next",
+        "class",
+        "scale",
+        "palette",
+        "strength",
+        "top",
+        "masks",
+        "alone",
+        "viewer",
+    }
+    seen: list[str] = []
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("() => document.activeElement.id || document.activeElement.tagName"))
+        if seen[-1] == "viewer":
+            break
+    assert wanted <= set(seen)
+    order = [name for name in seen if name in wanted]
+    assert order == ["filter-finding", "image", "next", "class", "scale", "palette", "strength", "top", "masks", "alone",
+                     "viewer"]  # fmt: skip
+    assert seen.count("TD") == 1  # the heat map is one stop
+
+
+def test_filters_and_orders_choose_the_images(opened) -> None:
+    one = opened()
+
+    def numbers() -> list[str]:
+        return [text.split(":")[0] for text in one.page.locator("#image option").all_inner_texts()]
+
+    one.page.select_option("#filter-finding", "Normal")
+    assert numbers() == ["2", "4"]
+    one.page.select_option("#filter-finding", "")
+    one.page.select_option("#filter-prediction", "wrong")
+    assert numbers() == ["3"]
+    one.shown(3)
+    one.page.select_option("#filter-finding", "Normal")
+    assert "No image fits" in one.page.inner_text("#viewer")
+    one.page.select_option("#filter-finding", "")
+    one.page.select_option("#filter-prediction", "")
+    one.page.select_option("#order", "worst")  # AttnLRP's scores: 0.5, 0.7, 0.9, 0.3
+    assert numbers() == ["4", "1", "2", "3"]
+    one.page.select_option("#order", "best")
+    one.page.select_option("#order-method", "1")  # LimeCXR's: 0.1, 0.2, 0.3, 0.4
+    assert numbers() == ["4", "3", "2", "1"]
+    one.page.select_option("#order", "disagreement")
+    assert sorted(numbers()) == ["1", "2", "3", "4"]
+
+
+def test_signs_are_never_lost_and_the_scale_is_told(opened) -> None:
+    one = opened("#image=1&method=AttnLRP&method=LimeCXR&masks=0")
+    legends = one.page.locator(".legend-of-map").all_inner_texts()
+    assert "0 in the middle" in legends[0]
+    assert "against it: purple" in legends[0]
+    assert "0 in the middle" not in legends[1]
+    colours = one.overlay(1)
+    reds, blues = colours[0::4], colours[2::4]
+    assert any(red > blue + 60 for red, blue in zip(reds, blues, strict=True))  # orange
+    assert any(blue > red for red, blue in zip(reds, blues, strict=True))  # purple
+    one.page.select_option("#scale", "signed")
+    assert "0 in the middle" in one.page.locator(".legend-of-map").nth(1).inner_text()
+    one.page.select_option("#scale", "shared")
+    assert "all images of this method" in one.page.locator(".legend-of-map").nth(1).inner_text()
+    one.page.select_option("#palette", "1")
+    assert "against it: blue" in one.page.locator(".legend-of-map").first.inner_text()
+
+
+def test_strength_and_threshold_change_the_overlay(opened) -> None:
+    one = opened("#image=1&method=LimeCXR&masks=0")
+
+    def covered() -> int:
+        return sum(alpha > 0 for alpha in one.overlay(1)[3::4])
+
+    everything = covered()
+    one.page.locator("#top").fill("2")
+    assert one.page.inner_text("#top-value") == "2 %"
+    one.page.wait_for_timeout(200)
+    assert 0 < covered() < everything / 4
+    one.page.locator("#strength").fill("0")
+    one.page.wait_for_timeout(200)
+    assert covered() == 0
+    one.page.check("#masks")
+    one.page.wait_for_timeout(200)
+    assert covered() > 0  # the outlines
+
+
+def test_classes_without_a_map_say_so(opened) -> None:
+    one = opened("#image=1&method=AttnLRP&method=LimeCXR")
+    one.page.select_option("#class", "Normal")
+    one.page.wait_for_selector(".missing")
+    captions = one.page.locator("#viewer figcaption").all_inner_texts()
+    assert "for Normal" in captions[1]
+    assert "no map for Normal was stored" in captions[2]
+
+
+def test_details_have_prediction_scores_and_curves(opened) -> None:
+    one = opened("#image=3&method=AttnLRP&method=LimeCXR")
+    text = one.page.inner_text("#image-details")
+    assert "predicted Normal, wrong" in text
+    assert "0.900 (1.)" in text
+    assert "0.300 (2.)" in text
+    assert one.page.locator("#image-details svg.chart").count() == 2
+
+
+def test_tables_sort_filter_and_copy(opened) -> None:
+    one = opened(permissions=["clipboard-read", "clipboard-write"])
+    table = one.page.locator("#ranking div.table", has=one.page.locator("caption", has_text="Table 1"))
+    head = table.locator("th", has_text="mean").first
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    means = [float(text) for text in table.locator("tbody td:nth-child(3)").all_inner_texts()]
+    assert means == sorted(means)
+    head.locator("button").click()
+    means = [float(text) for text in table.locator("tbody td:nth-child(3)").all_inner_texts()]
+    assert means == sorted(means, reverse=True)
+    table.get_by_role("button", name="Copy as CSV").click()
+    one.page.wait_for_selector("text=Copied")
+    lines = one.page.evaluate("() => navigator.clipboard.readText()").splitlines()
+    assert lines[0].startswith("metric,method,mean,95 % interval")
+    assert lines[1].startswith("RemovalCurve[removal=tokens],AttnLRP,0.6,")
+    numbers = one.page.locator("#curves details").first
+    numbers.locator("summary").click()
+    numbers.locator("input[type=search]").fill("limecxr")
+    assert numbers.locator("tbody tr:visible").count() == 5
+
+
+def test_the_heat_map_tells_intervals_on_focus_and_hover(opened) -> None:
+    page = opened().page
+    cells = page.locator("table.heat td")
+    cells.first.focus()
+    assert page.inner_text("#heat-readout").startswith("AttnLRP under RemovalCurve[removal=tokens]: place 1 of 3")
+    page.keyboard.press("ArrowDown")
+    assert "LimeCXR under RemovalCurve" in page.inner_text("#heat-readout")
+    assert "95 % interval -0.200 to 0.800" in page.inner_text("#heat-readout")
+    cells.last.hover()
+    assert "Random under Sparseness" in page.inner_text("#heat-readout")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(opened, scheme, width) -> None:
+    if importlib.util.find_spec("axe_playwright_python") is None:
+        pytest.skip("needs axe-core: pip install axe-playwright-python")
+    page = opened(viewport={"width": width, "height": 740}, color_scheme=scheme).page
+    for place in page.locator("details").all():
+        place.evaluate("e => { e.open = true }")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run()")["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_pictures_beside_the_page_are_loaded_from_the_disk(opened, tmp_path) -> None:
+    file = write_report([write_folder(tmp_path / "run")], most_inside=0)
+    one = opened("#image=2", file)
+    one.shown(2)
+    one.page.click("#next")
+    one.shown(3)
+    assert one.page.locator("#viewer canvas.overlay").count() == 3
+
+
+def test_runs_side_by_side_share_the_explorer(opened, tmp_path) -> None:
+    folders = [write_folder(tmp_path / name, sample_seed=seed) for seed, name in enumerate(("first", "second"))]
+    one = opened("#image=1&method=first%3A%20AttnLRP&method=second%3A%20AttnLRP", write_report(folders))
+    assert one.panels() == ["X-ray", "first: AttnLRP", "second: AttnLRP"]
