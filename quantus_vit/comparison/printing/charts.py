@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +22,11 @@ __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed
 
 _PANELS = {True: 4, False: 8}
 """Most panels of the scores in a narrow and in a wide figure."""
+
+_HORIZONTAL: dict[str, Any] = (
+    {"orientation": "horizontal"} if "orientation" in signature(Axes.boxplot).parameters else {"vert": False}
+)
+"""Matplotlib renamed the option in 3.10."""
 
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _ORDERS = {"mif": "most relevant first (low is good)", "lif": "least relevant first (high is good)"}
@@ -67,7 +74,7 @@ def _boxes(axes: Axes, request: PrintRequest, metric: MetricFacts, labels: Seque
                 continue
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             axes.boxplot(
-                [values], positions=[place - 0.4 + height * (number + 0.5)], widths=0.8 * height, vert=False,
+                [values], positions=[place - 0.4 + height * (number + 0.5)], widths=0.8 * height, **_HORIZONTAL,
                 patch_artist=True, manage_ticks=False, showfliers=True,
                 flierprops={"marker": ".", "markersize": 2, "markerfacecolor": colour, "markeredgecolor": colour},
                 boxprops={"facecolor": colour, "alpha": 0.6, "linewidth": 0.5},
@@ -96,7 +103,7 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
             places[i, methods.index(row.method)] = place
             means[i, methods.index(row.method)] = row.mean
     roomy = not request.is_narrow and len(methods) <= 12
-    longest = max(map(len, methods))
+    longest = max(len(part) for method in run.methods for part in method.title.split("["))
     figure = Figure(figsize=(request.width, 0.17 * len(metrics) + 0.055 * longest + 0.3), layout="constrained")
     axes = figure.subplots()
     axes.imshow(places, cmap="Blues_r", vmin=1, vmax=1.15 * len(methods), aspect="auto", interpolation="nearest")
@@ -106,10 +113,12 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
             colour = "white" if place <= 0.45 * len(methods) else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
     axes.set_yticks(range(len(metrics)), [metric.row for metric in metrics])
-    titles = [method.title for method in run.methods]
+    titles = [method.title.replace("[", "\n[", 1) for method in run.methods]
+    upright = request.is_narrow or len(methods) > 8
     axes.set_xticks(
-        range(len(methods)), titles, rotation=90 if request.is_narrow or len(methods) > 6 else 20, ha="center"
-    )
+        range(len(methods)), titles, rotation=90 if upright else 35, ha="center" if upright else "right",
+        rotation_mode="default" if upright else "anchor",
+    )  # fmt: skip
     axes.tick_params(length=0, top=False)
     for spine in axes.spines.values():
         spine.set_visible(False)

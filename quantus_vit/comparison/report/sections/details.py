@@ -135,7 +135,11 @@ def ties_section(run: RunFolder) -> Section | None:
         "Superpixels give all their pixels one value, and steps of the metric cut through them. Where that decides a "
         f"score, it is averaged over {run.protocol['tie_breaks']} random tie-breaking orders:"
     )
-    return Section("ties", "Tie-breaking", (f"<p>{text}</p>", data_table("Tie-breaking", header, cells)))
+    return Section(
+        "ties",
+        "Tie-breaking",
+        (f"<p>{text}</p>", data_table("Spread of scores over tie-breaking orders", header, cells)),
+    )
 
 
 def figures_section(run: RunFolder) -> Section | None:
@@ -169,7 +173,7 @@ def failures_section(run: RunFolder) -> Section | None:
             (r.path, r.label, r.method or "reading the image", r.metric, r.cause, r.error) for r in run.failures
         ]  # fmt: skip
         header = ("image", "class", "method", "metric", "cause", "error")
-        body += ["<h3>Failures</h3>", data_table("Failures", header, rows)]
+        body += ["<h3>Failures</h3>", data_table("What failed", header, rows)]
     if run.notes:
         kinds = Counter((row.method, row.note.split(":")[0]) for row in run.notes)
         example = {(row.method, row.note.split(":")[0]): row.note for row in reversed(run.notes)}

@@ -40,7 +40,7 @@ def heat_map(run: RunFolder) -> list[str]:
         cells = [_heat_cell(rows.get((metric.row, method.label)), places[metric.row]) for metric in metrics]
         body.append(f'<tr><th scope="row">{breakable(method.title)}</th>{"".join(cells)}</tr>')
     described = (
-        "Place and mean of every method under every metric: 1 and the darkest colour is the best. Point at a cell, or "
+        "Place and mean of every method under every metric: 1 and the strongest blue is the best. Point at a cell, or "
         "go there with the arrow keys, for its interval. A control knows nothing of the model's reasons."
     )
     if trust:
