@@ -57,7 +57,11 @@ def removal_section(run: RunFolder) -> Section | None:
 def confounders_section(run: RunFolder) -> Section | None:
     """Which methods show a planted confounder, and which accuse it where it plays no part."""
     text = "Models trained on phantoms with a planted artefact, and a clean model beside them: who shows the artefact."
-    return _files(run, "confounders", "Confounders", text, {"confounders.csv": "Planted artefacts"})
+    files = {
+        "confounders.csv": "Methods on models with a planted artefact",
+        "confounder_models.csv": "How far the models rely on the artefact",
+    }
+    return _files(run, "confounders", "Confounders", text, files)
 
 
 def _files(run: RunFolder, anchor: str, title: str, text: str, files: dict[str, str]) -> Section | None:
