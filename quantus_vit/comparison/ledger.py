@@ -90,6 +90,10 @@ class Ledger:
         pairs = [(call.label, scorer.name) for call in plan.methods for scorer in plan.scorers]
         self._columns = {pair: number for number, pair in enumerate(pairs)}
         self._done = np.zeros((len(self._cases), len(pairs)), dtype=bool)
+        for call in plan.methods:
+            for scorer in plan.scorers:
+                if plan.excluded(call, scorer):  # there is nothing to score
+                    self._done[:, self._columns[call.label, scorer.name]] = True
         for row in scores_of(plan, logs):
             self._mark(row)
         self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}

@@ -41,6 +41,10 @@ class Plan:
     scorers: tuple[Scorer, ...]
     device: str
 
+    def excluded(self, call: MethodCall, scorer: Scorer) -> str:
+        """Why a metric means nothing for a method, so that there is no score; "" where it does."""
+        return scorer.spec.excludes(call.spec)
+
     def masks_for(self, case: Case, sample: Sample) -> dict[str, torch.Tensor]:
         """Masks that a case may be compared with: of its own finding, and of what is no class (lungs, "infection")."""
         classes = {name.casefold() for name in self.dataset.class_names} - {case.label.casefold()}

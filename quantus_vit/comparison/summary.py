@@ -15,7 +15,16 @@ from .sensitivity import SensitivityTables
 from .significance import SignificanceRow, significance
 from .statistics import ClassRow, SpreadRow, TableRow, by_class, by_prediction, table, tie_spread, write_table
 
-__all__ = ["Summary", "summarise", "write_summary"]
+__all__ = ["ExclusionRow", "Summary", "summarise", "write_summary"]
+
+
+@dataclass(frozen=True)
+class ExclusionRow:
+    """A method for which a metric means nothing, so that there is no score: a row of ``not_applicable.csv``."""
+
+    method: str
+    metric: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class Summary:
     meta: list[MetaRow] = field(default_factory=list)
     sensitivity: SensitivityTables | None = None
     removal_shift: list[RemovalShiftRow] = field(default_factory=list)
+    excluded: list[ExclusionRow] = field(default_factory=list)
 
 
 def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
@@ -56,6 +66,12 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         by_prediction=by_prediction(scores, correct),
         spread=tie_spread(run.tie_breaks()),
         meta=_judge_metrics(run, higher, correct) if plan.protocol.truth else [],
+        excluded=[
+            ExclusionRow(call.label, scorer.name, plan.excluded(call, scorer))
+            for scorer in plan.scorers
+            for call in plan.methods
+            if plan.excluded(call, scorer)
+        ],
     )
 
 
@@ -75,5 +91,6 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_table(folder / "by_class.csv", ClassRow, summary.by_class)
     write_table(folder / "by_prediction.csv", ClassRow, summary.by_prediction)
     write_table(folder / "tie_spread.csv", SpreadRow, summary.spread)
+    write_table(folder / "not_applicable.csv", ExclusionRow, summary.excluded)
     if summary.meta:
         write_table(folder / "meta_evaluation.csv", MetaRow, summary.meta)

@@ -15,6 +15,7 @@ from PIL import Image
 from quantus_vit.comparison import compare, group_scoring, grouping, meta_run
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import locked
+from quantus_vit.comparison.methods import METHODS, MethodSpec
 from quantus_vit.comparison.pipeline import Outcome
 from quantus_vit.comparison.plan import Plan
 from quantus_vit.comparison.planning import make_plan
@@ -384,6 +385,35 @@ def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) ->
     assert single.protocol.methods == ("Contribution",)
     with pytest.raises(ValueError, match="PointingGame, AUPRC: these metrics compare maps with masks"):
         make_plan(replace(named, overrides=("metrics",)), three, Images(LABELS, masks=()), "cpu")
+
+
+def test_what_means_nothing_is_no_score_and_no_failure(tmp_path, model: LinearModel) -> None:
+    methods = ("Contribution", "Random", "Blurred[method=Contribution,patch_size=2]")
+    metrics = ("Sparseness", "CompletenessError", "NoiseRetest")
+    METHODS.add(MethodSpec("Contribution", "claims completeness", complete=True))
+    try:
+        outcome = compared(tmp_path, model, methods=methods, metrics=metrics)
+    finally:
+        METHODS.remove("Contribution")
+    assert outcome.complete
+    header, *rows = read_rows(tmp_path / "scores.csv")
+    pairs = {(row[header.index("method")], row[header.index("metric")]) for row in rows}
+    assert pairs == {
+        *((name, "Sparseness") for name in methods),
+        ("Contribution", "CompletenessError"),
+        ("Contribution", "NoiseRetest"),
+        ("Random", "NoiseRetest"),
+    }
+    assert len(read_rows(tmp_path / "errors.csv")) == 1
+    table = read_rows(tmp_path / "table1.csv")
+    assert {row[table[0].index("nan")] for row in table[1:]} == {"0"}
+    assert len(table) == 1 + len(pairs)
+    assert read_rows(tmp_path / "not_applicable.csv") == [
+        ["method", "metric", "reason"],
+        ["Random", "CompletenessError", "it does not claim that its values add up to a fall of the logit"],
+        [methods[2], "CompletenessError", "it does not claim that its values add up to a fall of the logit"],
+        [methods[2], "NoiseRetest", "it is made of another method's map of the unchanged image"],
+    ]
 
 
 def test_several_findings_give_a_case_each_and_only_their_own_masks(tmp_path, model: LinearModel) -> None:

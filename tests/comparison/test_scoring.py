@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantus_vit.batch_size import BatchSize
-from quantus_vit.comparison.metrics import METRICS, build_scorers
+from quantus_vit.comparison.metrics import build_scorers
 from quantus_vit.comparison.scoring import ScoredImage, score_maps
 from quantus_vit.comparison.ties import break_ties, ties_matter
 
-from .toys import SIZE, LinearModel, contribution, protocol, scored
+from .toys import SIZE, LinearModel, contribution, protocol, runnable_metrics, scored, times_gradient
 
 values_of_channels = pytest.mark.skipif(
     tuple(map(int, version("quantus").split(".")[:2])) < (0, 6), reason="a feature of older versions is a pixel"
@@ -163,9 +163,9 @@ def test_sensitivity_asks_for_more_maps(model: LinearModel) -> None:
 
 
 def test_every_documented_metric_gives_a_number(model: LinearModel) -> None:
-    item, settings = scored(label=0), protocol(metrics=tuple(METRICS.names()))
+    item, settings = scored(label=0), protocol(metrics=runnable_metrics())
     for scorer in build_scorers(settings, MASKS):
-        explain = contribution if "explanations" in scorer.spec.needs else None
+        explain = times_gradient if "explanations" in scorer.spec.needs else None
         (score,) = score_map(scorer, exact_map(model, item, 0), at(item, 0), model, settings, "cpu", explain)
         assert np.isfinite(score), scorer.name
 

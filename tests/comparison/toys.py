@@ -16,6 +16,7 @@ from torch import nn
 
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import Logs, prepare
+from quantus_vit.comparison.metrics import METRICS
 from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.protocol import Protocol
 from quantus_vit.comparison.rows import forget_failures
@@ -108,6 +109,23 @@ def contribution(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.nd
     """The exact contribution of every pixel to the linear model's logit, (N, 1, H, W)."""
     weights = model.layer.weight.detach().reshape(-1, 3, SIZE, SIZE)
     return (torch.as_tensor(inputs) * weights[torch.as_tensor(targets)]).sum(1, keepdim=True).numpy()
+
+
+def times_gradient(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
+    """Input times gradient, (N, 1, H, W), of any model; of the linear model it is :func:`contribution`."""
+    images = torch.as_tensor(np.asarray(inputs)).detach().requires_grad_()
+    with torch.enable_grad():
+        outputs = model(images)[torch.arange(len(images)), torch.as_tensor(np.asarray(targets)).long()]
+        (gradient,) = torch.autograd.grad(outputs.sum(), images)
+    return (images * gradient).sum(1, keepdim=True).detach().numpy()
+
+
+def runnable_metrics() -> tuple[str, ...]:
+    """The metrics of the table that the installed Quantus can run."""
+    release = tuple(map(int, version("quantus").split(".")[:2]))
+    missing = {"IROF", "ROAD"} if release >= (0, 6) else set()
+    missing |= {"EfficientMPRT"} if release < (0, 5) else set()
+    return tuple(name for name in METRICS.names() if name not in missing)
 
 
 def protocol(**changes: Any) -> Protocol:

@@ -83,6 +83,10 @@ class MethodSpec:
     removes : bool
         Whether it replaces parts of the image by itself, as LIME does, so that its scores depend on how well its
         removal and the metric's agree.
+    complete : bool
+        Whether its values claim to add up to the fall of the logit from the image to an image of zeros.
+    of_another : bool
+        Whether it is made of another method's map, of the unchanged image and model.
     lower_precision : bool
         Whether the protocol's ``precision`` is for its forward passes: they are many, and noisy anyway.
     make : callable or None
@@ -99,6 +103,8 @@ class MethodSpec:
     packages: tuple[str, ...] = ()
     options: Callable[[ExplainOptions], Mapping[str, Any]] = no_options
     removes: bool = False
+    complete: bool = False
+    of_another: bool = False
     lower_precision: bool = False
     make: Callable[..., npt.NDArray[np.float32]] | None = None
     needs: frozenset[MethodNeed] = frozenset()

@@ -105,12 +105,18 @@ SPECS = (
     MethodSpec("Gradient", "gradient, as Quantus names it", packages=_CAPTUM),
     MethodSpec("InputXGradient", "input x gradient (Shrikumar et al., 2016)", packages=_CAPTUM),
     MethodSpec(
-        "IntegratedGradients", "gradients on the way from a baseline (Sundararajan et al., 2017)", packages=_CAPTUM
+        "IntegratedGradients",
+        "gradients on the way from a baseline (Sundararajan et al., 2017)",
+        packages=_CAPTUM,
+        complete=True,
     ),
     MethodSpec(
-        "GradientShap", "gradients at noisy points on the way from baselines (Lundberg and Lee, 2017)", packages=_CAPTUM
+        "GradientShap",
+        "gradients at noisy points on the way from baselines (Lundberg and Lee, 2017)",
+        packages=_CAPTUM,
+        complete=True,
     ),
-    MethodSpec("DeepLift", "differences from a baseline (Shrikumar et al., 2017)", packages=_CAPTUM),
+    MethodSpec("DeepLift", "differences from a baseline (Shrikumar et al., 2017)", packages=_CAPTUM, complete=True),
     MethodSpec(
         "Occlusion",
         "drop of the score under a window of 32 pixels that moves by its own size (Zeiler and Fergus, 2014)",

@@ -107,12 +107,19 @@ SPECS = (
     ),
     MethodSpec("SobelEdges", "edges of the image", role="control", sign="positive", make=_sobel_edges),
     MethodSpec("Intensity", "the image itself: bright is relevant", role="control", sign="positive", make=_intensity),
-    MethodSpec("Blurred", "[method=NAME]'s map without detail within patches", role="control", make=_blurred),
+    MethodSpec(
+        "Blurred",
+        "[method=NAME]'s map without detail within patches",
+        role="control",
+        make=_blurred,
+        of_another=True,
+    ),
     MethodSpec(
         "OtherClass",
         "[method=NAME]'s map of the likeliest other class",
         role="control",
         make=_other_class,
         needs=frozenset({"other class"}),
+        of_another=True,
     ),
 )

@@ -8,14 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ...tables import Table
 from ..calls import Call
+from ..methods import MethodSpec
 from ..protocol import Protocol
 
-__all__ = ["CATEGORIES", "METRICS", "Category", "MetricSpec", "Need", "Scorer", "build_scorers", "by_baseline",
-           "common_settings", "of_quantus"]  # fmt: skip
+__all__ = [
+    "CATEGORIES",
+    "METRICS",
+    "Category",
+    "MetricSpec",
+    "Need",
+    "Scorer",
+    "build_scorers",
+    "by_baseline",
+    "common_settings",
+    "metric_of_quantus",
+    "of_package",
+    "of_quantus",
+    "only_abs",
+]
 
 Category = Literal["faithfulness", "localisation", "robustness", "randomisation", "complexity", "axiomatic"]
 CATEGORIES: tuple[Category, ...] = (
@@ -34,27 +50,71 @@ again); or it sorts a map's values, so that ties have to be broken."""
 
 def common_settings(protocol: Protocol) -> dict[str, Any]:
     """What all metrics of Quantus take: single scores, quiet, and each map by its own maximum, not its batch's."""
+    # Quantus 0.3 passes the axes itself, and those of each map; other releases take the whole batch's if not told.
+    axes = {} if protocol.quantus.startswith("0.3.") else {"normalise_axes": (1, 2, 3)}
     return {
         "return_aggregate": False,
         "disable_warnings": True,
         "display_progressbar": False,
         "normalise": protocol.normalise,
-        "normalise_func_kwargs": {"normalise_axes": (1, 2, 3)},
+        "normalise_func_kwargs": axes,
         "abs": protocol.abs,
     }
 
 
-def of_quantus(name: str) -> Callable[..., Any]:
-    """Builder of a metric of Quantus; raises ``ValueError`` where the installed release does not have it."""
+def of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> Callable[..., Any]:
+    """Builder of a metric of Quantus.
+
+    Parameters
+    ----------
+    name : str
+    broken : mapping of str to str
+        Release that cannot run it, such as "0.6.", by how its version begins -> the reason.
+
+    Returns
+    -------
+    callable
+        Raises ``ValueError`` where the installed release does not have the metric, or cannot run it.
+    """
 
     def build(**settings: Any) -> Any:
-        import quantus
-
-        if not hasattr(quantus, name):
-            raise ValueError(f"the installed Quantus has no metric {name!r}; take another, or another release")
-        return getattr(quantus, name)(**settings)
+        return metric_of_quantus(name, broken)(**settings)
 
     return build
+
+
+def metric_of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """Class of a metric of Quantus; arguments and errors as of :func:`of_quantus`."""
+    import quantus
+
+    installed = version("quantus")
+    if not hasattr(quantus, name):
+        raise ValueError(f"Quantus {installed}, which is installed, has no metric {name!r}; take another, or 0.6.0")
+    for release, reason in broken.items():
+        if installed.startswith(release):
+            raise ValueError(f"{name} of Quantus {installed}, which is installed, {reason}; take another metric")
+    return getattr(quantus, name)
+
+
+def of_package(name: str) -> Callable[..., Any]:
+    """Builder of a metric of :mod:`quantus_vit.metrics`."""
+
+    def build(**settings: Any) -> Any:
+        from ... import metrics
+
+        return getattr(metrics, name)(**settings)
+
+    return build
+
+
+def only_abs(protocol: Protocol) -> dict[str, Any]:
+    """What metrics of this package take of a protocol: they need no normalised maps."""
+    return {"abs": protocol.abs}
+
+
+def excludes_none(method: MethodSpec) -> str:
+    """The metric means something for every method."""
+    return ""
 
 
 def once(protocol: Protocol) -> dict[str, dict[str, Any]]:
@@ -96,6 +156,9 @@ class MetricSpec:
         Whether negative relevance is set to zero before (shares of mass mean nothing with both signs).
     summarise : callable
         Makes a number of what the metric returns for a map.
+    excludes : callable
+        Of a method's record: why the metric means nothing for it, or "" where it does. Such a pair has no score, and
+        is listed in ``not_applicable.csv``.
     curves : callable or None
         Takes from a metric that has been called, for each map, the curves behind its score: order -> outputs.
     """
@@ -110,6 +173,7 @@ class MetricSpec:
     needs: frozenset[Need] = frozenset()
     positive_only: bool = False
     summarise: Callable[[Any], float] = float
+    excludes: Callable[[MethodSpec], str] = excludes_none
     curves: Callable[[Any], Sequence[Mapping[str, Sequence[float]]]] | None = None
 
     def __post_init__(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
+from statistics import fmean
 from typing import Any
 
 from ..protocol import Protocol
-from .base import MetricSpec, by_baseline, common_settings, of_quantus
+from .base import MetricSpec, by_baseline, common_settings, metric_of_quantus, of_package, of_quantus, only_abs
+from .one_by_one import OneByOne, only_value
 
 __all__ = ["SPECS", "area_under_curve"]
 
@@ -37,10 +39,6 @@ def _patches(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def _groups(protocol: Protocol) -> dict[str, Any]:
-    return {"abs": protocol.abs}
-
-
 def _removal_curve(**settings: Any) -> Any:
     from ...metrics import RemovalCurve
 
@@ -49,10 +47,36 @@ def _removal_curve(**settings: Any) -> Any:
     return RemovalCurve(**settings)
 
 
-def _saco(**settings: Any) -> Any:
-    from ...metrics import SaCo
+def _regions(protocol: Protocol) -> dict[str, Any]:
+    from ...metrics.patches import fitting_patch_size
 
-    return SaCo(**settings)
+    side = fitting_patch_size(protocol.image_size)
+    patches = protocol.image_size[0] // side * (protocol.image_size[1] // side)
+    return {**common_settings(protocol), "patch_size": side, "regions_evaluation": patches}
+
+
+def _road(**settings: Any) -> Any:
+    reason = "takes the values of a colour image for its pixels (IndexError)"
+    return OneByOne(metric_of_quantus("ROAD", {"0.6.": reason}), settings)
+
+
+def _irof(**settings: Any) -> Any:
+    reason = "cannot lay its segments over a colour image (AssertionError on the mask's shape)"
+    return OneByOne(metric_of_quantus("IROF", {"0.6.": reason}), settings, softmax=True)
+
+
+def _percentages(protocol: Protocol) -> dict[str, Any]:
+    return {**common_settings(protocol), "percentages": list(range(10, 100, 10))}
+
+
+def mean_of_shares(found: Mapping[Any, float]) -> float:
+    """Mean over the removed shares."""
+    return fmean(found.values())
+
+
+def mean_of(found: Sequence[float]) -> float:
+    """Mean over the steps, the area over the curve of Samek et al. (2017)."""
+    return fmean(map(float, found))
 
 
 def area_under_curve(curve: Sequence[float]) -> float:
@@ -106,7 +130,36 @@ SPECS = (
         summary="whether more salient groups of pixels matter more to the probability (Wu et al., CVPR 2024), -1 to 1",
         category="faithfulness",
         higher_is_better=True,
-        build=_saco,
-        settings=_groups,
+        build=of_package("SaCo"),
+        settings=only_abs,
+    ),
+    MetricSpec(
+        name="RegionPerturbation",
+        summary="mean drop of the score while patches are replaced in order of relevance (Samek et al., 2017)",
+        category="faithfulness",
+        higher_is_better=True,
+        build=of_quantus("RegionPerturbation"),
+        settings=_regions,
+        variants=by_baseline,
+        summarise=mean_of,
+    ),
+    MetricSpec(
+        name="IROF",
+        summary="area over the probability's curve while superpixels (slic) become the image's mean (Rieger and "
+        "Hansen, 2020); not with Quantus 0.6",
+        category="faithfulness",
+        higher_is_better=True,
+        build=_irof,
+        summarise=only_value,
+    ),
+    MetricSpec(
+        name="ROAD",
+        summary="share of steps at which the prediction is still the target while pixels are imputed in order of "
+        "relevance (Rong et al., 2022); lower is better; not with Quantus 0.6",
+        category="faithfulness",
+        higher_is_better=False,
+        build=_road,
+        settings=_percentages,
+        summarise=mean_of_shares,
     ),
 )

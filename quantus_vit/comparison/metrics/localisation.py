@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..protocol import Protocol
-from .base import MetricSpec, Need, common_settings, of_quantus
+from .base import MetricSpec, Need, common_settings, of_package, of_quantus, only_abs
 
 __all__ = ["SPECS"]
 
@@ -15,21 +14,6 @@ _MASK: frozenset[Need] = frozenset({"mask"})
 
 TOP_K = 1000
 """Pixels of TopKIntersection, the default of Quantus; at most a quarter of the image."""
-
-
-def _own(name: str) -> Callable[..., Any]:
-    """Builder of a metric of this package."""
-
-    def build(**settings: Any) -> Any:
-        from ... import metrics
-
-        return getattr(metrics, name)(**settings)
-
-    return build
-
-
-def _plain(protocol: Protocol) -> dict[str, Any]:
-    return {"abs": protocol.abs}
 
 
 def _top_k(protocol: Protocol) -> dict[str, Any]:
@@ -67,8 +51,8 @@ SPECS = (
         summary="whether the most relevant pixel lies inside the mask or within 15 pixels of it (Zhang et al., 2018)",
         category="localisation",
         higher_is_better=True,
-        build=_own("TolerantPointingGame"),
-        settings=_plain,
+        build=of_package("TolerantPointingGame"),
+        settings=only_abs,
         needs=_MASK,
     ),
     MetricSpec(
@@ -77,8 +61,8 @@ SPECS = (
         "chosen on the Val split",
         category="localisation",
         higher_is_better=True,
-        build=_own("MaskIoU"),
-        settings=_plain,
+        build=of_package("MaskIoU"),
+        settings=only_abs,
         needs=_MASK,
     ),
     MetricSpec(
@@ -94,8 +78,8 @@ SPECS = (
         summary="area under precision and recall of the mask by thresholds of relevance; the mask's area for chance",
         category="localisation",
         higher_is_better=True,
-        build=_own("AveragePrecision"),
-        settings=_plain,
+        build=of_package("AveragePrecision"),
+        settings=only_abs,
         needs=_MASK,
     ),
     MetricSpec(

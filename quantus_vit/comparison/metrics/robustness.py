@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..protocol import Protocol
-from .base import MetricSpec, common_settings, of_quantus
+from .base import MetricSpec, common_settings, of_package, of_quantus, only_abs
+from .exclusions import made_of_another, not_of_the_model
 
 __all__ = ["SPECS"]
 
@@ -31,6 +32,7 @@ SPECS = (
         build=of_quantus("MaxSensitivity"),
         settings=_perturbed,
         needs=frozenset({"explanations"}),
+        excludes=made_of_another,
     ),
     MetricSpec(
         name="LocalLipschitzEstimate",
@@ -41,5 +43,27 @@ SPECS = (
         build=of_quantus("LocalLipschitzEstimate"),
         settings=_noisy,
         needs=frozenset({"explanations"}),
+        excludes=made_of_another,
+    ),
+    MetricSpec(
+        name="NoiseRetest",
+        summary=f"rank correlation with the maps of {SAMPLES} images that have the image's own noise once more; costs "
+        f"{SAMPLES} more maps",
+        category="robustness",
+        higher_is_better=True,
+        build=of_package("NoiseRetest"),
+        settings=only_abs,
+        needs=frozenset({"explanations"}),
+        excludes=made_of_another,
+    ),
+    MetricSpec(
+        name="PrecisionError",
+        summary="largest difference from the map in double precision, over the map's largest value; lower is better",
+        category="robustness",
+        higher_is_better=False,
+        build=of_package("PrecisionError"),
+        settings=only_abs,
+        needs=frozenset({"explanations"}),
+        excludes=not_of_the_model,
     ),
 )
