@@ -122,9 +122,10 @@ def times_gradient(model: nn.Module, inputs: Any, targets: Any, **_: Any) -> np.
 
 def runnable_metrics() -> tuple[str, ...]:
     """The metrics of the table that the installed Quantus can run."""
-    release = tuple(map(int, version("quantus").split(".")[:2]))
-    missing = {"IROF", "ROAD"} if release >= (0, 6) else set()
-    missing |= {"EfficientMPRT"} if release < (0, 5) else set()
+    release = tuple(map(int, version("quantus").split(".")[:3]))
+    missing = {"IROF", "ROAD"} if release >= (0, 6, 0) else set()
+    missing |= {"EfficientMPRT"} if release < (0, 5, 0) else set()
+    missing |= {"IROF"} if release < (0, 3, 5) else set()
     return tuple(name for name in METRICS.names() if name not in missing)
 
 

@@ -61,8 +61,10 @@ def _road(**settings: Any) -> Any:
 
 
 def _irof(**settings: Any) -> Any:
-    reason = "cannot lay its segments over a colour image (AssertionError on the mask's shape)"
-    return OneByOne(metric_of_quantus("IROF", {"0.6.": reason}), settings, softmax=True)
+    single = "removes each segment alone, not one after the other, so that their order hardly counts"
+    colour = "cannot lay its segments over a colour image (AssertionError on the mask's shape)"
+    broken = {"0.2.": single, "0.3.0": single, "0.6.": colour}
+    return OneByOne(metric_of_quantus("IROF", broken), settings, softmax=True)
 
 
 def _percentages(protocol: Protocol) -> dict[str, Any]:
@@ -146,7 +148,7 @@ SPECS = (
     MetricSpec(
         name="IROF",
         summary="area over the probability's curve while superpixels (slic) become the image's mean (Rieger and "
-        "Hansen, 2020); not with Quantus 0.6",
+        "Hansen, 2020); with Quantus 0.3.5 to 0.5",
         category="faithfulness",
         higher_is_better=True,
         build=_irof,
