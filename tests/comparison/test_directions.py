@@ -113,7 +113,7 @@ def test_the_method_that_does_what_is_asked_beats_the_one_that_does_not(
 @pytest.mark.parametrize("name", sorted(set(METRICS.names()) - set(runnable_metrics())))
 def test_what_the_installed_quantus_breaks_is_refused_with_the_reason(name: str) -> None:
     (scorer,) = build_scorers(protocol(metrics=(name,)))
-    with pytest.raises(ValueError, match="which is installed, (has no|removes each|cannot lay|takes the values)"):
+    with pytest.raises(ValueError, match=r"which is installed, (has no|removes each|cannot lay|takes the values)"):
         scorer.build()
 
 
