@@ -6,14 +6,13 @@ Importing this package imports neither timm nor any other source of models; a so
 from __future__ import annotations
 
 from . import callables, checkpoint, huggingface, timm
-from .base import LINKS, MODELS, TASKS, Classifier, ModelSpec, weights_digest
+from .base import LINKS, MODELS, Classifier, ModelSpec, weights_digest
 from .loading import load_model
 from .matching import match_classes, parse_mapping
 
 __all__ = [
     "LINKS",
     "MODELS",
-    "TASKS",
     "Classifier",
     "ModelSpec",
     "load_model",

@@ -14,18 +14,16 @@ from typing import Literal, TypeAlias
 import torch
 from torch import nn
 
+from ..data.base import TASKS
 from ..data.preprocessing import Preprocessing
 from ..tables import Table
 
-__all__ = ["LINKS", "MODELS", "TASKS", "Classifier", "Link", "ModelSpec", "weights_digest"]
+__all__ = ["LINKS", "MODELS", "Classifier", "Link", "ModelSpec", "weights_digest"]
 
 Link: TypeAlias = Literal["softmax", "sigmoid"]
 
 LINKS: dict[str, Link] = {"multiclass": "softmax", "multilabel": "sigmoid", "binary": "sigmoid"}
 """How logits become probabilities, by task."""
-
-TASKS: tuple[str, ...] = tuple(LINKS)
-"""Names of the tasks."""
 
 
 @dataclass(frozen=True, eq=False)
