@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ..relevance import Trace, TraceOptions, trace
 from ..relevance.biases import BiasTerms
 from ..relevance.composites import gradient_by_rules, libra_grad
+from ..relevance.placed_biases import PlacedBiases
+from ..relevance.places import Places, UnplacedError
 from .base import PropagationMethod, own_modes, require_relevance
 from .blocks import check_blocks, token_blocks
 from .grid import check_interpolation
@@ -82,8 +84,9 @@ class LibraGrad(PropagationMethod):
     ``attribute`` gives (N, 1, H, W), signed, or the token grid (N, 1, h, w) with ``interpolate=None``; :meth:`tokens`
     gives all tokens. A bias that is added to no token (the head's) counts at the tokens that the logits are read from.
 
-    Pyramids (Swin, PVT) have a grid a stage: each stage's map is interpolated to the image by itself, then they are
-    summed; without interpolation coarser maps are repeated on the finest grid.
+    Pyramids (Swin, PVT, Hiera, MViT) have a grid a stage: each stage's map is interpolated to the image by itself, then
+    they are summed; without interpolation coarser maps are repeated on the finest grid. Where a model holds its tokens
+    in another order than that of the image, or biases in windows, a second forward follows every token's place.
 
     Parameters
     ----------
@@ -152,9 +155,19 @@ class LibraGrad(PropagationMethod):
         return torch.cat(found)
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
+        traced = self._traced(inputs, forward_args)
+        if traced.grid is not None and not traced.grid.in_order:
+            traced = self._traced(inputs, forward_args, places=True)
+        if AGGREGATIONS[self.aggregation].term == "attcat":
+            token_blocks(traced, inputs)
+        return traced
+
+    def _traced(self, inputs: Tensor, forward_args: tuple[Any, ...], places: bool = False) -> Trace:
+        """The forward; with places, for models that do not hold their tokens as rows of the image's grids."""
         how = AGGREGATIONS[self.aggregation]
         composite = (libra_grad if self.libra else gradient_by_rules)(how.biases != "none")
         options = TraceOptions(composite, arguments=forward_args, gradients=False, grid=True, blocks=True)
+        options = replace(options, places=places)
         if how.term == "attcat":
             options = replace(options, keep_weights=True, reduce_weights=lambda weights: weights.mean((1, 2)))
         traced = trace(self.model, inputs, options)
@@ -164,16 +177,15 @@ class LibraGrad(PropagationMethod):
                 "no attention layer was seen: its weights change their shape or are masked after the softmax, before "
                 "they are multiplied with the values; use AttnLRP"
             )
-        if traced.grid is not None and not traced.grid.in_order:
-            raise ValueError(
-                "the model does not hold its patch tokens row by row, so the tokens of its blocks cannot be placed in "
-                "the image; use AttnLRP"
-            )
-        if how.term == "attcat":
-            token_blocks(traced, inputs)
         return traced
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
+        try:
+            return [maps.image(traced, inputs, self.interpolate) for maps in self._sums(traced, targets, inputs)]
+        except UnplacedError:
+            if traced.places is not None:
+                raise
+        traced = self._traced(inputs, traced.forward_args, places=True)
         return [maps.image(traced, inputs, self.interpolate) for maps in self._sums(traced, targets, inputs)]
 
     def _sums(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[StageMaps]:
@@ -181,12 +193,12 @@ class LibraGrad(PropagationMethod):
         how, blocks = AGGREGATIONS[self.aggregation], traced.blocks
         lowest = len(blocks) - 1 if how.blocks == "last" else self.start_block + (how.term == "attcat")
         pyramid = len({block.input.shape for block in blocks}) > 1
-        sums = [_Sum(how, self.start_block, inputs, pyramid) for _ in targets]
+        sums = [_Sum(how, self.start_block, inputs, pyramid, traced.places) for _ in targets]
         messages: list[Tensor] = [self._seed(target, traced.logits) for target in targets]
         upper, top = traced.output, blocks[-1].output
         ends = [block.input for block in blocks[lowest:]] + ([] if top is None else [top])
         for index, end in reversed(list(enumerate(ends, lowest))):
-            channels = channel_dimension(end, inputs)
+            channels = channel_dimension(end, inputs, traced.places is not None)
             weights = traced.attentions[index - 1].weights if how.term == "attcat" else None
             for number, one in enumerate(sums):
                 biases = one.biases.at(end, channels) if how.biases != "none" else None
@@ -195,7 +207,7 @@ class LibraGrad(PropagationMethod):
                 if biases is not None:
                     biases.read_out(messages[number])
                 if index < len(blocks):
-                    one.add(index, end.detach(), messages[number], channels, weights)
+                    one.add(index, end, messages[number], channels, weights)
             upper = end
         return [one.maps for one in sums]
 
@@ -211,17 +223,20 @@ class LibraGrad(PropagationMethod):
 class _Sum:
     """One target's maps as its gradient arrives at block inputs, from the last to the first."""
 
-    def __init__(self, how: Aggregation, first: int, inputs: Tensor, pyramid: bool) -> None:
-        self.maps = StageMaps(pyramid)
-        self.biases = BiasTerms(inputs)
-        self._how, self._first = how, first
+    def __init__(self, how: Aggregation, first: int, inputs: Tensor, pyramid: bool, places: Places | None) -> None:
+        self.maps = StageMaps(pyramid, placed=places is not None)
+        self.biases = BiasTerms(inputs) if places is None else PlacedBiases(places, len(inputs))
+        self._how, self._first, self._places, self._images = how, first, places, len(inputs)
 
     def add(self, index: int, x: Tensor, gradient: Tensor, channels: int, weights: Tensor | None) -> None:
         """Take the gradient at the input x of the block with this index."""
         if self._how.blocks != "first" or index == self._first:
-            x, gradient = at_least_single(x), at_least_single(gradient)
-            term = (x * _weights(self._how.term, x, gradient, channels)).sum(channels)
-            self.maps.add(term if weights is None else term * weights)
+            values, gradient = at_least_single(x.detach()), at_least_single(gradient)
+            term = (values * _weights(self._how.term, values, gradient, channels)).sum(channels)
+            term = term if weights is None else term * weights
+            if self._places is not None:
+                term = self._places.of_tensor(x, channels).scatter(term, self._images)
+            self.maps.add(term)
         if self._how.biases == "each" or (self._how.biases == "once" and index == self._first):
             self.maps.add_all(self.biases.placed())
 

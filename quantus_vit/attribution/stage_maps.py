@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..relevance import Trace
-from .grid import to_image, token_grid
+from ..relevance.places import UnplacedError
+from .grid import resize, to_image, token_grid
 from .rollout import at_least_single
 
 __all__ = ["StageMaps", "channel_dimension"]
@@ -19,26 +20,44 @@ Layout = tuple[int, ...]
 MOST_PREFIX_TOKENS = 16
 
 
-def channel_dimension(x: Tensor, inputs: Tensor) -> int:
+def channel_dimension(x: Tensor, inputs: Tensor, placed: bool = False) -> int:
     """Where the channels of a residual stream are: 2 in (N, T, C), 3 in (N, h, w, C), 1 in (N, C, h, w).
+
+    Parameters
+    ----------
+    x : Tensor
+        The residual stream.
+    inputs : Tensor
+        The images.
+    placed : bool
+        The places of tokens were followed, so that images may also lie in parts, (N * parts, T, C).
 
     Raises
     ------
-    ValueError
+    UnplacedError
         It is none of these, so that no token can be told from another.
     """
     height, width = inputs.shape[-2:]
-    if x.shape[0] == inputs.shape[0] and (x.dim() == 3 or inputs.dim() == 4):
+    if placed and x.dim() == 3:
+        return 2
+    if x.shape[0] == inputs.shape[0] and (x.dim() == 3 or inputs.dim() == 4 or x.dim() == 5):
         if x.dim() == 3:
             return 2
+        if x.dim() == 5:
+            return 4 if _alike(x.shape[1:4], inputs.shape[2:]) else 1
         if x.dim() == 4 and x.shape[1] * width == x.shape[2] * height:
             return 3
         if x.dim() == 4 and x.shape[2] * width == x.shape[3] * height:
             return 1
-    raise ValueError(
+    raise UnplacedError(
         f"the residual stream has shape {tuple(x.shape)} for {tuple(inputs.shape)} images: neither (N, tokens, "
         "channels) nor a map of the image's aspect ratio; use AttnLRP"
     )
+
+
+def _alike(sizes: torch.Size, image: torch.Size) -> bool:
+    """Whether a grid has the proportions of a volume."""
+    return all(size * image[0] == sizes[0] * whole for size, whole in zip(sizes, image, strict=True))
 
 
 class StageMaps:
@@ -48,10 +67,12 @@ class StageMaps:
     ----------
     pyramid : bool
         The model has several grids; then the image's aspect ratio says what grid T tokens are, not the model's patches.
+    placed : bool
+        The maps are on grids already, (N, h, w) or (N, d, h, w).
     """
 
-    def __init__(self, pyramid: bool) -> None:
-        self._pyramid = pyramid
+    def __init__(self, pyramid: bool, placed: bool = False) -> None:
+        self._pyramid, self._placed = pyramid or placed, placed
         self.by_layout: dict[Layout, Tensor] = {}
 
     def add(self, tokens: Tensor) -> None:
@@ -86,28 +107,29 @@ class StageMaps:
         """
         if not self._pyramid and list(self.by_layout) == [tuple(traced.attentions[0].shape[-1:])]:
             return to_image(self.tokens(), token_grid(traced), inputs, interpolate)
-        if inputs.dim() != 4:
-            raise ValueError("maps over several grids of tokens are made of images only, not of volumes; use AttnLRP")
         several = {layout: tokens for layout, tokens in self.by_layout.items() if layout != (1,)}  # a class token alone
-        grids = [_as_grid(tokens, inputs) for tokens in several.values()]
-        finest = max((tuple(grid.shape[-2:]) for grid in grids), key=math.prod)
-        size = inputs.shape[-2:] if interpolate is not None else finest
-        mode = "nearest" if interpolate is None else interpolate
-        align = None if mode == "nearest" else False
-        parts = [F.interpolate(at_least_single(grid), size, mode=mode, align_corners=align) for grid in grids]
+        grids = [maps[:, None] if self._placed else _as_grid(maps, inputs) for maps in several.values()]
+        grids = [at_least_single(grid) for grid in grids]
+        if interpolate is None:
+            finest = max((tuple(grid.shape[2:]) for grid in grids), key=math.prod)
+            parts = [F.interpolate(grid, finest, mode="nearest") for grid in grids]
+        else:
+            parts = [resize(grid, inputs, interpolate) for grid in grids]
         return torch.stack(parts).sum(0).to(inputs.dtype)
 
 
 def _as_grid(tokens: Tensor, inputs: Tensor) -> Tensor:
     """(N, T) or (N, h, w) -> (N, 1, h, w): T tokens are a grid of the image's aspect ratio, some may come before it."""
-    if tokens.dim() == 3:
+    if tokens.dim() > 2:
         return tokens[:, None]
+    if inputs.dim() != 4:
+        raise UnplacedError("tokens of several grids in volumes cannot be placed by their number; use AttnLRP")
     height, width = inputs.shape[-2:]
     for prefix in range(min(tokens.shape[1], MOST_PREFIX_TOKENS + 1)):
         count = tokens.shape[1] - prefix
         rows = round(math.sqrt(count * height / width))
         if rows and count % rows == 0 and rows * width == count // rows * height:
             return tokens[:, prefix:].reshape(-1, 1, rows, count // rows)
-    raise ValueError(
+    raise UnplacedError(
         f"{tokens.shape[1]} tokens of a stage do not fit a grid of the {height}x{width} input; use AttnLRP instead"
     )

@@ -17,6 +17,7 @@ from torch.utils.weak import TensorWeakRef
 
 from .conservation import ConservationReport
 from .interfaces import RuledOperation
+from .places import Places
 from .positions import Embedding, PatchGrid
 from .residual import Block
 from .segments import cuts
@@ -45,6 +46,8 @@ class Trace:
         What the model got beside the images.
     blocks : list of Block
         The attention blocks of the residual stream, where the trace was asked for them.
+    places : Places or None
+        Where the tokens of all tensors lie, where the trace was asked for it.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Trace:
         forward_args: tuple[Any, ...] = (),
         blocks: Sequence[Block] = (),
         tape: Tape | None = None,
+        places: Places | None = None,
     ) -> None:
         self.logits = output.detach()
         self.grid = grid
@@ -72,6 +76,7 @@ class Trace:
         self.forward_args = forward_args
         self.blocks = list(blocks)
         self._tape = tape
+        self.places = places
 
     @property
     def output(self) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .interfaces import RuledOperation
+from .places import UnplacedError
 
 __all__ = ["BiasTerms", "way_down"]
 
@@ -83,12 +84,12 @@ class BiasTerms:
 
         Raises
         ------
-        ValueError
+        UnplacedError
             A bias could not be placed.
         """
         for shape, (module_name, rows) in list(self._waiting.items()):
             if not self._fits(rows):
-                raise ValueError(
+                raise UnplacedError(
                     f"the bias of '{module_name}' cannot be placed: the model sees its tokens there in an order that "
                     'is not that of the image; choose an aggregation without biases, such as "plus"'
                 )

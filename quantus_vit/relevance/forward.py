@@ -16,6 +16,7 @@ from .conditions import holds
 from .interception import Interception
 from .model_errors import clearer_error
 from .options import TraceOptions
+from .places import Places
 from .recorder import Recorder
 from .suspension import SUSPENSION
 
@@ -93,6 +94,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         options.arguments,
         blocks,
         recorder.tape,
+        recorder.positions if isinstance(recorder.positions, Places) else None,
     )
 
 

@@ -42,6 +42,8 @@ class TraceOptions:
         Whether :meth:`~.backward.Trace.gradient` will be asked for. Without, less is kept: only what the rules look at.
     grid : bool
         Follow the places of the image to the first attention, for :attr:`~.backward.Trace.grid`.
+    places : bool
+        With ``grid``: follow them to the logits, for :attr:`~.backward.Trace.places`.
     embeddings : bool
         With ``grid``: passes end at position embeddings, too (:attr:`~.backward.Trace.embeddings`).
     blocks : bool
@@ -64,6 +66,7 @@ class TraceOptions:
     locate: bool = False
     gradients: bool = True
     grid: bool = False
+    places: bool = False
     embeddings: bool = False
     blocks: bool = False
     tail: bool = False

@@ -157,7 +157,7 @@ class Positions:
         elif result.shape == first.shape and func not in MIXES_LAST:
             self._labels[result] = labels
         elif func in MIXES_LAST and result.shape[:-1] == first.shape[:-1]:
-            self._labels[result] = Labels(result.shape, labels.sizes, _first_place(labels.places).expand(result.shape))
+            self._labels[result] = Labels(result.shape, labels.sizes, first_place(labels.places).expand(result.shape))
 
     def carry(self, source: Tensor, target: Tensor, function: Callable[[Tensor], Tensor]) -> None:
         """Give ``target`` the labels that ``function`` makes of those of ``source``, expanded to its shape."""
@@ -192,7 +192,7 @@ class Positions:
         first: list[float] = rows[0].tolist()
         tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
         places = [place for place in torch.unique(rows).tolist() if place]
-        sizes = _sizes(places, labels.sizes)
+        sizes = grid_sizes(places, labels.sizes)
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
             self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
@@ -240,6 +240,7 @@ class Positions:
         sizes: tuple[int, ...],
     ) -> None:
         """Run a function that only moves values on the labels."""
+        kwargs = self._label_options(func, kwargs)
         stand_ins = [map_tensors(value, lambda x: self._stand_in(x, sizes)) for value in (args, kwargs)]
         if func in WRITES:
             stand_ins[0] = (stand_ins[0][0].clone(memory_format=torch.contiguous_format), *stand_ins[0][1:])
@@ -256,6 +257,10 @@ class Positions:
         for target, places in pairs:
             if places.shape == target.shape:
                 self._labels[target] = Labels(target.shape, sizes, places)
+
+    def _label_options(self, func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A call's options as it runs on labels."""
+        return kwargs
 
     def _stand_in(self, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
         """What takes a tensor's place: its labels, no places for other values, indices as they are."""
@@ -277,12 +282,12 @@ def _new_map(x: Tensor) -> Labels:
     return Labels(x.shape, tuple(x.shape[2:]))
 
 
-def _first_place(places: Tensor) -> Tensor:
-    """(..., 1): the first place along the last dimension; 0 where there is none."""
+def first_place(places: Tensor) -> Tensor:
+    """(..., 1): the first place along the last dimension; 0 (or what else is below 1) where there is none."""
     if places.stride(-1) == 0:
         return places[..., :1]
-    first = places.masked_fill(places == 0, float("inf")).amin(-1, keepdim=True)
-    return first.masked_fill(first.isinf(), 0)
+    first = places.masked_fill(places <= 0, float("inf")).amin(-1, keepdim=True)
+    return torch.where(first.isinf(), places.amin(-1, keepdim=True), first)
 
 
 def _without_constant_dims(places: Tensor) -> Tensor:
@@ -293,7 +298,7 @@ def _without_constant_dims(places: Tensor) -> Tensor:
     return places
 
 
-def _sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
+def grid_sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sizes of the grid that these places of a map make up, each row and column of it whole; else None."""
     counts: list[int] = []
     rest = [int(place) - 1 for place in places]

@@ -25,6 +25,7 @@ from .operations.base import Operation
 from .operations.node import record
 from .options import TraceOptions
 from .overwritten import Overwritten
+from .places import Places
 from .positions import Embedding, Positions
 from .residual import Stream
 from .routing import ROUTING
@@ -75,7 +76,7 @@ class Recorder:
         self.leaves: list[Tensor] = []
         self.sums: list[TensorWeakRef] = []
         self.refusal: UnsupportedOperationError | None = None
-        self.positions = Positions() if options.grid else None
+        self.positions = None if not options.grid else Places() if options.places else Positions()
         self.embeddings: list[Embedding] = []
         message_kind = "relevance" if composite is None else composite.message_kind
         self.state = TraceState(Recording(message_kind, options.locate, options.gradients))

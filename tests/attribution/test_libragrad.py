@@ -19,6 +19,7 @@ from quantus_vit.relevance.composites import libra_grad
 
 from .families import BY_NAME, FAMILIES, images, make, randomise
 from .golden import DATA, Golden, load_golden, method_references, relative_error
+from .wider_families import WIDER_BY_NAME
 
 KEYS = {
     "ixg": ("ixg_tokens", ""),
@@ -269,13 +270,31 @@ def test_models_without_residual_attention_are_refused() -> None:
         LibraGrad(model).attribute(torch.randn(1, 3, 16, 16), 1)
 
 
-def test_models_that_hold_their_tokens_in_another_order_are_refused() -> None:
-    from timm.models.hiera import Hiera
+@pytest.mark.parametrize("block", range(4))
+def test_tokens_in_another_order_lie_where_they_belong(block: int) -> None:
+    """Hiera holds its tokens in units; against hooks and the model's own way back to rows and columns."""
+    family = WIDER_BY_NAME["hiera"]
+    model, x = make(family).double(), images(family).double()
+    inputs: list[Tensor] = []
+    blocks: Any = model.blocks
+    handle = blocks[block].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    (gradient,) = torch.autograd.grad(model(x)[:, 1].sum(), inputs)
+    handle.remove()
+    terms = (inputs[0] * gradient).sum(-1, keepdim=True)
+    wanted = model.reroll(terms, max(block - 1, 0))[..., 0]  # type: ignore[operator]
+    found = LibraGrad(model, "ixg", libra=False, start_block=block, interpolate=None).attribute(x, 1)
+    torch.testing.assert_close(found[:, 0], wanted.reshape(found[:, 0].shape).detach())
 
-    options: dict[str, Any] = {"stages": (1, 1), "q_pool": 1, "mask_unit_size": (4, 4), "embed_dim": 8, "num_heads": 1}
-    model = Hiera((32, 32), num_classes=3, **options).eval()
-    with pytest.raises(ValueError, match=r"does not hold its patch tokens row by row.*use AttnLRP"):
-        LibraGrad(model).attribute(torch.randn(1, 3, 32, 32), 1)
+
+def test_followed_places_are_those_of_rows_and_columns() -> None:
+    """Swin is served without following any token; following them must not change its maps."""
+    family = BY_NAME["swin"]
+    model, x = make(family).double(), images(family).double()
+    for aggregation in ("fullgrad+", "plus", "gradcam-plus"):
+        method = LibraGrad(model, aggregation)
+        traced = method._traced(x, (), places=True)
+        placed = [maps.image(traced, x, None) for maps in method._sums(traced, [torch.tensor([1, 3])], x)]
+        torch.testing.assert_close(placed[0], LibraGrad(model, aggregation, interpolate=None).attribute(x, [1, 3]))
 
 
 @pytest.mark.parametrize("name", ["cait", "xcit"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from .families import CLASSES, Family, hugging_face, timm_model
 
-__all__ = ["WIDER"]
+__all__ = ["WIDER", "WIDER_BY_NAME"]
 
 
 def of(name: str, label: str, model: str, size: int = 64, **options: Any) -> Family:
@@ -276,7 +276,7 @@ WIDER: list[Family] = [
         patch_size=2,
     ),
     Family("naflexvit", "timm `naflexvit_*`", naflexvit),
-    hf("Cvt", image_size=64, embed_dim=[8, 16, 16], num_heads=[1, 2, 2], depth=[1, 1, 1]),
+    hf("Cvt", image_size=64, embed_dim=[8, 16, 16], num_heads=[1, 2, 2], depth=[1, 2, 3]),
     hf("Pvt", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]),
     hf("PvtV2", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]),
     hf("MobileViT", image_size=64, hidden_sizes=[8, 8, 16], neck_hidden_sizes=[4, 8, 8, 8, 8, 8, 16]),
@@ -295,3 +295,4 @@ WIDER: list[Family] = [
     hf("FocalNet", image_size=64, embed_dim=8, depths=[1] * 4),
     hf("Swinv2", 32, image_size=32, embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=4, patch_size=4),
 ]
+WIDER_BY_NAME = {family.name: family for family in WIDER}

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 import torch
 from attribution.families import images, make
-from attribution.wider_families import WIDER
+from attribution.wider_families import WIDER_BY_NAME as BY_NAME
 from torch import Tensor, nn
 
 from quantus_vit import TokenOcclusion
 from quantus_vit.relevance import tokens_removed
 from quantus_vit.relevance.forward import logits_of
 
-BY_NAME = {family.name: family for family in WIDER}
 # Of the rows and columns that the second stage keeps (0, 2, 8, 10), all stay, or the first alone.
 REMOVED = ([1, 3, 5, 14, 15], [2, 7, 8, 9, 10])
 

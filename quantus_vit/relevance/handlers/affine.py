@@ -16,7 +16,10 @@ from .table import autocast, handles
 
 def projection(recorder: Recorder, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """In- or out-projection of ``multi_head_attention_forward``."""
-    return affine_map(recorder, Projection, x, weight, bias)
+    output = affine_map(recorder, Projection, x, weight, bias)
+    if recorder.positions is not None and recorder.positions.active:
+        recorder.positions.follow(F.linear, (x,), None, output)
+    return output
 
 
 def affine_map(recorder: Recorder, form: type[Linear], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

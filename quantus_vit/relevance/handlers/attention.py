@@ -144,9 +144,11 @@ def multi_head_attention(
         attn_mask = attn_mask.view(size, num_heads, *attn_mask.shape[1:])
     if attn_mask is not None and attn_mask.dtype == torch.bool:
         attn_mask = ~attn_mask  # here True means "not allowed", there "allowed"
-    query, key, value = heads
+    tokens_in, (query, key, value) = query, heads
     output, weights_of_heads = _attend(recorder, query, key, value, attn_mask)
     output = output.permute(2, 0, 1, 3).reshape(length, size, width)
+    if recorder.positions is not None:
+        recorder.positions.carry(tokens_in, output, lambda places: places)
     output = projection(recorder, output, out_proj_weight, out_proj_bias)
     if not need_weights:
         return output, None
