@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,30 @@ from torch import Tensor, nn
 from quantus_vit import (
     AttentionRollout,
     AttnLRP,
+    BeyondIntuition,
     GenericAttention,
+    LeGrad,
+    LibraGrad,
+    PositionalLRP,
     RegionTarget,
     TextTargets,
     TokenOcclusion,
+    TokenTM,
     TransformerLRP,
 )
 
-METHODS = [TransformerLRP, AttnLRP, GenericAttention, AttentionRollout, TokenOcclusion]
+METHODS = [
+    TransformerLRP,
+    AttnLRP,
+    GenericAttention,
+    AttentionRollout,
+    TokenOcclusion,
+    LibraGrad,
+    LeGrad,
+    TokenTM,
+    BeyondIntuition,
+    PositionalLRP,
+]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
@@ -42,6 +59,15 @@ def siglip() -> Any:
     return transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config=vision))
 
 
+def open_clip() -> Any:
+    package = pytest.importorskip("open_clip")
+    return package.CLIP(
+        16,
+        {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
+        {"context_length": 4, "vocab_size": 20, "width": 32, "heads": 2, "layers": 2},
+    )
+
+
 TOKENS = torch.tensor([[18, 3, 4, 19], [18, 5, 6, 19], [18, 7, 8, 19]])
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -54,6 +80,8 @@ def built(build: Any) -> Any:
 
 def text_features(model: Any) -> Tensor:
     with torch.no_grad():
+        if hasattr(model, "encode_text"):
+            return model.encode_text(TOKENS)
         found = model.get_text_features(input_ids=TOKENS)
     return getattr(found, "pooler_output", found)
 
@@ -82,25 +110,22 @@ def test_other_image_encoders() -> None:
 
 
 def test_open_clip() -> None:
-    open_clip = pytest.importorskip("open_clip")
-    model = open_clip.CLIP(
-        16,
-        {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
-        {"context_length": 8, "vocab_size": 20, "width": 32, "heads": 2, "layers": 2},
-    ).eval()
-    texts = torch.randn(3, 16)
+    model = built(open_clip)
+    texts = text_features(model)
     with torch.no_grad():
-        wanted = model.encode_image(IMAGES, normalize=True) @ nn.functional.normalize(texts, dim=-1).T
-        torch.testing.assert_close(TextTargets(model, texts)(IMAGES), wanted)
-        torch.testing.assert_close(TextTargets(model.visual, texts)(IMAGES), wanted)
-    assert TransformerLRP(TextTargets(model, texts)).attribute(IMAGES, [0, 2]).std() > 0
+        wanted = model.get_logits(IMAGES, TOKENS)[0]
+        scale = model.logit_scale.exp().item()
+        torch.testing.assert_close(TextTargets(model, texts, scale)(IMAGES), wanted)
+        torch.testing.assert_close(TextTargets(model.visual, texts, scale)(IMAGES), wanted)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("build", [clip, siglip])
+@pytest.mark.parametrize("build", [clip, siglip, open_clip])
 def test_every_method_explains_similarity(build: Any, method: Any) -> None:
     model = built(build)
     wrapped = TextTargets(model, text_features(model), scale=10.0).eval()
+    if method is BeyondIntuition:
+        method = partial(BeyondIntuition, steps=3, start_layer=0)
     maps = method(wrapped).attribute(IMAGES, [0, 2])
     assert maps.shape[-2:] == (32, 32)
     assert maps.isfinite().all()

@@ -50,6 +50,11 @@ def position_relevance(traced: Trace, messages: Sequence[Tensor | None], multipl
             continue
         relevance = message * embedding.values if multipliers else message
         patches = embedding.patches.cpu()
+        if int(patches.max()) >= places:
+            raise ValueError(
+                f"the model adds its position embedding to another grid of tokens than the {places} that its first "
+                "attention reads (pooled keys); use AttnLRP without positions"
+            )
         tokens = (patches >= 0).nonzero()[:, 0]
         by_token = at_tokens(relevance.sum(-1).reshape(size, -1), tokens).to(total.dtype)
         if torch.equal(patches[tokens], torch.arange(places)):

@@ -5,21 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 from .families import FAMILIES
+from .served import REASONS, refusals
+from .wider_families import WIDER
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- table: written by tests/attribution/model_table.py -->", "<!-- end of table -->"
 
+COLUMNS = {
+    "LibraGrad": "LibraGrad",
+    "LeGrad": "LeGrad",
+    "TokenTM": "TokenTM",
+    "BeyondIntuition": "BeyondIntuition",
+    "PositionalLRP": "PositionalLRP",
+    "TokenRemoval": "TokenOcclusion, TokenShapley",
+}
+
 
 def table() -> str:
     """Method by family, in Markdown."""
+    reasons = list(REASONS.values())
     rows = [
-        "| Model | AttnLRP | TransformerLRP, GenericAttention, AttentionRollout | not square |",
-        "|---|---|---|---|",
+        "| Model | AttnLRP | TransformerLRP, GenericAttention, AttentionRollout | "
+        + " | ".join(COLUMNS.values())
+        + " | not square |",
+        "|" + "---|" * (4 + len(COLUMNS)),
     ]
-    for family in FAMILIES:
-        rollout = f"refused: {family.rollout}" if family.refuses else f"row of the {family.rollout}"
-        rows.append(f"| {family.label} | yes | {rollout} | {'tested' if family.oblong else ''} |")
-    return "\n".join(rows)
+    for family in (*FAMILIES, *WIDER):
+        refused = refusals(family.name)
+        numbers = {method: f"no ({reasons.index(reason) + 1})" for method, reason in refused.items()}
+        if family.refuses:
+            rollout = f"refused: {family.rollout}"
+        else:
+            rollout = numbers.get("rollout", f"row of the {family.rollout}")
+        cells = [family.label, "yes", rollout, *(numbers.get(method, "yes") for method in COLUMNS)]
+        rows.append(f"| {' | '.join(cells)} | {'tested' if family.oblong else ''} |")
+    notes = [f"({number}) {reason.words}" for number, reason in enumerate(reasons, 1)]
+    return "\n".join([*rows, "", "no: " + "; ".join(notes) + "."])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .families import CLASSES, Family, hugging_face, timm_model
+from .families import CLASSES, MEAN, Family, hugging_face, timm_model
 
 __all__ = ["WIDER", "WIDER_BY_NAME"]
 
@@ -44,6 +44,13 @@ def mvitv2() -> nn.Module:
     from timm.models.mvitv2 import MultiScaleVit, MultiScaleVitCfg
 
     return MultiScaleVit(MultiScaleVitCfg((1, 1, 1, 1), 16), img_size=(64, 64), num_classes=CLASSES)
+
+
+def maxvit() -> nn.Module:
+    from timm.models.maxxvit import MaxxVit, MaxxVitCfg, MaxxVitTransformerCfg
+
+    config = MaxxVitCfg((8, 16), (1, 1), ("M", "M"), stem_width=8, transformer_cfg=MaxxVitTransformerCfg(dim_head=8))
+    return MaxxVit(config, img_size=64, num_classes=CLASSES)
 
 
 def csatv2() -> nn.Module:
@@ -152,7 +159,7 @@ WIDER: list[Family] = [
     Family("mvitv2", "timm `mvitv2_*`", mvitv2, size=(64, 64)),
     of("hiera", "timm `hiera_*`", "hiera_tiny_224", img_size=(64, 64), embed_dim=8, stages=ONES, mask_unit_size=(8, 8)),
     of("edgenext", "timm `edgenext_*`", "edgenext_xx_small", dims=FOUR, depths=(1, 1, 2, 1), heads=(2, 2, 2, 2)),
-    of("maxvit", "timm `maxvit_*`", "maxvit_pico_rw_256", img_size=64),
+    Family("maxvit", "timm `maxvit_*`", maxvit, size=(64, 64)),
     of(
         "levit",
         "timm `levit_*`",
@@ -184,7 +191,13 @@ WIDER: list[Family] = [
         num_heads=(2, 2, 2, 2),
         window_sizes=(4, 4, 4, 2),
     ),
-    of("fastvit", "timm `fastvit_*` with attention", "fastvit_sa12", layers=ONES, embed_dims=(8, 8, 16, 32)),
+    Family(
+        "fastvit",
+        "timm `fastvit_*` with attention",
+        timm_model("fastvit_sa12", layers=ONES, embed_dims=(8, 8, 16, 32)),
+        MEAN,
+        size=(64, 64),
+    ),
     of(
         "twins_svt",
         "timm `twins_svt_*`",
@@ -275,7 +288,7 @@ WIDER: list[Family] = [
         num_heads=2,
         patch_size=2,
     ),
-    Family("naflexvit", "timm `naflexvit_*`", naflexvit),
+    Family("naflexvit", "timm `naflexvit_*`", naflexvit, MEAN),
     hf("Cvt", image_size=64, embed_dim=[8, 16, 16], num_heads=[1, 2, 2], depth=[1, 2, 3]),
     hf("Pvt", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]),
     hf("PvtV2", image_size=64, depths=[1] * 4, hidden_sizes=[8, 16, 16, 16], num_attention_heads=[1, 1, 2, 2]),
