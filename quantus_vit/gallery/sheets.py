@@ -53,6 +53,6 @@ class Sheets:
             return
         number = len(self.pages) + 1
         path = self._folder / f"contact_sheet{'' if number == 1 else f'-{number}'}{self._suffix}"
-        draw_sheet(self._rows, self._columns, title=f"Page {number}. {RESEARCH_ONLY}").save(path)
+        draw_sheet(self._rows, self._columns, title=f"{RESEARCH_ONLY} (page {number})").save(path)
         self.pages.append(path)
         self._rows = []

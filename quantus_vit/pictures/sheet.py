@@ -17,7 +17,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.ticker import FuncFormatter, LinearLocator
 
 from .drawing import TISSUE, draw_relevance, draw_xray
-from .lettering import elided
+from .lettering import elided, width_of
 from .picture import Picture
 from .scales import diverging, label_of, scale_of, sequential, shared_scale
 
@@ -103,7 +103,9 @@ def draw_sheet(
     figure = Picture(figsize=plan.size)
     if title:
         room = (plan.size[0] - 2 * _MARGIN) * 72
-        _write(figure, plan, _MARGIN, _MARGIN + 0.2, elided(title, _TITLE_FONT, room), _TITLE_FONT)
+        # Smaller letters rather than fewer: a title may be a warning.
+        size = max(_FONT, min(_TITLE_FONT, _TITLE_FONT * 0.98 * room / max(1.0, width_of(title, _TITLE_FONT))))
+        _write(figure, plan, _MARGIN, _MARGIN + 0.2, elided(title, size, room), size)
     for index, row in enumerate(rows):
         _draw_row(figure, plan, index, row, columns)
     _draw_bars(figure, plan)

@@ -20,7 +20,7 @@ from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.pictures import SheetColumn, SheetRow, draw_sheet, show, visualize
 from quantus_vit.pictures.arrays import as_maps, as_pictures
 from quantus_vit.pictures.compositing import burned_in
-from quantus_vit.pictures.explanation import Explanation
+from quantus_vit.pictures.explanation import RESEARCH_ONLY, Explanation
 from quantus_vit.pictures.lettering import elided, width_of
 from quantus_vit.pictures.overlay import draw_overlay, reduced
 
@@ -283,3 +283,12 @@ def test_words_of_a_burned_in_band_are_wrapped_within_it() -> None:
     lines = (band[..., :3] > 200).all(axis=-1)
     assert lines.any(axis=0)[-3:].sum() == 0
     assert lines.any(axis=0)[:3].sum() == 0
+
+
+def test_the_warning_of_a_narrow_sheet_is_whole() -> None:
+    figure = draw_sheet(
+        [SheetRow(IMAGE, "x", "", [SIGNED])], [SheetColumn("M", True)], title=f"{RESEARCH_ONLY} (page 1)"
+    )
+    (title,) = (text for text in figure.texts if text.get_text() == f"{RESEARCH_ONLY} (page 1)")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    assert title.get_window_extent(renderer).x1 <= figure.bbox.width
