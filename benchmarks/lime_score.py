@@ -7,7 +7,8 @@ and logits or probabilities.
 
 ``maps`` explains images of the Test split, balanced over the classes, for their own class; ``score`` scores all maps by
 the Quantus that is installed: from 0.6.0 on the unit of FaithfulnessEstimate is a value of a channel, before it was a
-pixel. Both write as they go and take up what is there. Equal values of a map, as within a superpixel, are ordered at
+pixel. Both write as they go and take up what is there; ``--maps``
+and ``--baselines`` take a part of the study. Equal values of a map, as within a superpixel, are ordered at
 random, once. Without ``--data`` and ``--model``: phantoms and the shipped model."""
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import csv
 import itertools
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from quantus_vit.assets import phantom_checkpoint_path
+from quantus_vit.comparison.protocol import parse_baseline
 from quantus_vit.comparison.sampling import balanced_sample
 from quantus_vit.comparison.ties import break_ties
 from quantus_vit.data import XrayDataset, open_data
@@ -62,19 +65,30 @@ def chosen(data: XrayDataset, count: int) -> list[int]:
     return balanced_sample(labels, count, len(data.class_names))
 
 
-def explain(classifier: Classifier, image: Tensor, target: int, samples: int) -> dict[str, np.ndarray]:
-    """Every map (1, H, W) of one image."""
+NAMES = ("TransformerLRP", *(f"LIME, {s}, {r}" for s, r in itertools.product(SEGMENTS, REPLACEMENTS)))
+
+
+def explain(
+    classifier: Classifier, image: Tensor, target: int, samples: int, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The maps (1, H, W) of one image."""
     from quantus_vit import LimeCXR, TransformerLRP  # environments with an old Quantus need no lime to score
 
-    maps = {"TransformerLRP": TransformerLRP(classifier.module).attribute(image[None], target)[0]}
-    for segments, replacement in itertools.product(SEGMENTS, REPLACEMENTS):
+    maps = {}
+    for name in names:
+        if name == "TransformerLRP":
+            maps[name] = TransformerLRP(classifier.module).attribute(image[None], target)[0]
+            continue
+        _, segments, replacement = name.split(", ")
         value: Any = {"mean": "mean", "0.0": 0.0, "black": float(image.min())}[replacement]
         lime = LimeCXR(classifier.module, num_samples=samples, segments=segments, replacement=value, r2_warning=0.0)
-        maps[f"LIME, {segments}, {replacement}"] = lime.attribute(image[None], target)[0]
+        maps[name] = lime.attribute(image[None], target)[0]
     return {name: relevance.detach().numpy() for name, relevance in maps.items()}
 
 
-def scores_of(classifier: Classifier, image: Tensor, target: int, relevance: np.ndarray) -> dict[Any, float]:
+def scores_of(
+    classifier: Classifier, image: Tensor, target: int, relevance: np.ndarray, baselines: Sequence[float | str]
+) -> dict[Any, float]:
     """Scores of a map by baseline and softmax."""
     import quantus
 
@@ -82,7 +96,7 @@ def scores_of(classifier: Classifier, image: Tensor, target: int, relevance: np.
     step = next(size for size in range(pixels // STEPS, 0, -1) if pixels % size == 0)
     ordered = break_ties(relevance, 1, [0])
     found = {}
-    for baseline in BASELINES:
+    for baseline in baselines:
         for softmax in (False, True):
             metric = quantus.FaithfulnessEstimate(
                 features_in_step=step, perturb_baseline=baseline, abs=False, normalise=True, return_aggregate=False,
@@ -110,7 +124,7 @@ def make_maps(args: argparse.Namespace, data: XrayDataset, classifier: Classifie
         file = args.out / f"maps{number:03d}.npz"
         if not file.exists():
             _, _, image, target = sample(data, classifier, index)
-            np.savez_compressed(file, index=index, **explain(classifier, image, target, args.samples))
+            np.savez_compressed(file, index=index, **explain(classifier, image, target, args.samples, args.maps))
             print(file, flush=True)
 
 
@@ -127,7 +141,7 @@ def score_maps(args: argparse.Namespace, data: XrayDataset, classifier: Classifi
         for name, relevance in maps.items():
             if (identity, name) in known:
                 continue
-            found = scores_of(classifier, image, target, relevance)
+            found = scores_of(classifier, image, target, relevance, args.baselines)
             with path.open("a", newline="") as log:
                 csv.writer(log, lineterminator="\n").writerows(
                     (identity, label, name, release, *setting, score) for setting, score in found.items()
@@ -174,6 +188,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--samples", type=int, default=300)
+    parser.add_argument("--maps", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="; ".join(NAMES))
+    parser.add_argument("--baselines", nargs="+", type=parse_baseline, default=BASELINES, metavar="VALUE")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if args.action == "table":

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from .ranking import cluster_bootstrap_interval
 from .scores import Score, TieBreak, finite
 
-__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bootstrap_interval", "by_class", "by_prediction",
-           "cluster_means", "clusters_of", "grouped", "table", "tie_spread", "write_table"]  # fmt: skip
+__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bootstrap_interval", "by_class", "by_confidence",
+           "by_prediction", "cluster_means", "clusters_of", "grouped", "table", "tie_spread",
+           "write_table"]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
@@ -29,6 +30,9 @@ CONFIDENCE = 0.95
 """Bootstrap intervals are percentile intervals of the mean; patients, or else images, are drawn with replacement."""
 
 RIGHT, WRONG = "right", "wrong"
+
+CONFIDENCE_BINS = {"below 0.60": 0.6, "0.60 to 0.80": 0.8, "0.80 to 0.95": 0.95, "0.95 and above": math.inf}
+"""Bins of the model's confidence, each up to the limit, which is in the next; fixed, so that runs can be compared."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A row of ``by_class.csv`` (what a box of figure 5 shows), or of ``by_prediction.csv``, by right and wrong."""
+    """A row of ``by_class.csv`` (a box of figure 5), ``by_prediction.csv`` (right, wrong) or ``by_confidence.csv``."""
 
     method: str
     metric: str
@@ -157,6 +161,23 @@ def by_prediction(scores: Sequence[Score], correct: Mapping[tuple[str, str], boo
         if (row.path, row.label) in correct
     ]
     return by_class(marked, (RIGHT, WRONG))
+
+
+def by_confidence(scores: Sequence[Score], confidence: Mapping[tuple[str, str], float]) -> list[ClassRow]:
+    """Quartiles as :func:`by_class` gives them, by how sure the model is; bins as in :data:`CONFIDENCE_BINS`.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    confidence : mapping
+        (image, label) -> probability that the model gives to what it says; cases that are not there are left out.
+    """
+    bins = {
+        case: next(name for name, limit in CONFIDENCE_BINS.items() if value < limit)
+        for case, value in confidence.items()
+    }
+    marked = [replace(row, label=bins[row.path, row.label]) for row in scores if (row.path, row.label) in bins]
+    return by_class(marked, tuple(CONFIDENCE_BINS))
 
 
 def cluster_means(rows: Sequence[Score], patients: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:

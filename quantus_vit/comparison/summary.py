@@ -13,7 +13,17 @@ from .removal_shift import RemovalShiftRow
 from .runner import ComparisonRun
 from .sensitivity import SensitivityTables
 from .significance import SignificanceRow, significance
-from .statistics import ClassRow, SpreadRow, TableRow, by_class, by_prediction, table, tie_spread, write_table
+from .statistics import (
+    ClassRow,
+    SpreadRow,
+    TableRow,
+    by_class,
+    by_confidence,
+    by_prediction,
+    table,
+    tie_spread,
+    write_table,
+)
 
 __all__ = ["ExclusionRow", "Summary", "summarise", "write_summary"]
 
@@ -36,6 +46,7 @@ class Summary:
     ranks: list[RankRow] = field(default_factory=list)
     by_class: list[ClassRow] = field(default_factory=list)
     by_prediction: list[ClassRow] = field(default_factory=list)
+    by_confidence: list[ClassRow] = field(default_factory=list)
     spread: list[SpreadRow] = field(default_factory=list)
     meta: list[MetaRow] = field(default_factory=list)
     sensitivity: SensitivityTables | None = None
@@ -64,6 +75,7 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         ranks=rank_rows(scores, higher, roles, patients),
         by_class=by_class(scores, labels),
         by_prediction=by_prediction(scores, correct),
+        by_confidence=by_confidence(scores, _confidence(run)),
         spread=tie_spread(run.tie_breaks()),
         meta=_judge_metrics(run, higher, correct) if plan.protocol.truth else [],
         excluded=[
@@ -73,6 +85,17 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
             if plan.excluded(call, scorer)
         ],
     )
+
+
+def _confidence(run: ComparisonRun) -> dict[tuple[str, str], float]:
+    """(image, label) -> probability of what the model says: of its class, or of the finding, there or not."""
+    targets = {case.key: case.target for case in run.plan.cases}
+    found = {}
+    for row in run.predictions():
+        values = row.values()
+        one = values[targets[row.path, row.label]]
+        found[row.path, row.label] = max(values) if run.plan.classifier.task == "multiclass" else max(one, 1 - one)
+    return found
 
 
 def _judge_metrics(
@@ -90,6 +113,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_table(folder / "ranks.csv", RankRow, summary.ranks)
     write_table(folder / "by_class.csv", ClassRow, summary.by_class)
     write_table(folder / "by_prediction.csv", ClassRow, summary.by_prediction)
+    write_table(folder / "by_confidence.csv", ClassRow, summary.by_confidence)
     write_table(folder / "tie_spread.csv", SpreadRow, summary.spread)
     write_table(folder / "not_applicable.csv", ExclusionRow, summary.excluded)
     if summary.meta:

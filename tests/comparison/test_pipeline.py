@@ -75,6 +75,9 @@ def test_controls_are_marked_ranked_and_not_tested_against_each_other(tmp_path, 
         "metric", "method", "role", "mean_rank", "n", "friedman", "p", "critical_difference", "groups",
     ]  # fmt: skip
     assert ranks[1][:5] == ["FaithfulnessEstimate", "Contribution", "method", "1.0", "6"]
+    with Image.open(tmp_path / "critical_difference.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+    assert (tmp_path / "critical_difference.pdf").read_bytes().startswith(b"%PDF")
     page = (tmp_path / "report.html").read_text()
     assert "Contribution has the best mean rank (1.00 of 3, n = 6)." in page
     assert "Random (control)" in page
@@ -141,6 +144,20 @@ def test_the_first_case_says_how_long_the_others_take(tmp_path, model: LinearMod
     # One prediction; then FaithfulnessEstimate's 1 + 24 predictions of each map: no method predicts here.
     images = int(re.search(r"2 maps, (\d+) images through the model", said)[1])
     assert images == 1 + 2 * (1 + 3 * SIZE * SIZE // 8)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_scores_by_confidence_cover_every_case(tmp_path, model: LinearModel, task: str) -> None:
+    compared(tmp_path, model, task=task)
+    rows = read_rows(tmp_path / "by_confidence.csv")
+    assert rows[0][2] == "label"
+    assert sum(int(row[7]) for row in rows[1:] if row[0] == "Contribution") == 6
+    sure = 0
+    for row in read_rows(tmp_path / "predictions.csv")[1:]:
+        values = list(map(float, row[4].split()))
+        own = values[CLASSES.index(row[1])]
+        sure += (max(values) if task == "multiclass" else max(own, 1 - own)) >= 0.95
+    assert sure == sum(int(row[7]) for row in rows[1:] if row[:3:2] == ["Contribution", "0.95 and above"])
 
 
 def test_a_row_for_each_baseline_when_there_are_several(tmp_path, model: LinearModel) -> None:

@@ -18,6 +18,7 @@ from quantus_vit.comparison.statistics import (
     TableRow,
     bootstrap_interval,
     by_class,
+    by_confidence,
     by_prediction,
     table,
     tie_spread,
@@ -218,6 +219,16 @@ def test_by_prediction_parts_right_from_wrong() -> None:
     rows = scores_of("m", [1, 2, 3, 4])
     correct = {("0.png", "x"): True, ("1.png", "x"): False, ("2.png", "x"): True}
     assert [(row.label, row.mean, row.n) for row in by_prediction(rows, correct)] == [("right", 2, 2), ("wrong", 2, 1)]
+
+
+def test_by_confidence_has_fixed_bins_and_a_limit_is_in_the_next() -> None:
+    rows = scores_of("m", [1, 2, 3, 4, 5, 6])
+    values = [0.3, 0.6, 0.79, 0.8, 0.95, 1.0]
+    found = by_confidence(rows, {(f"{number}.png", "x"): value for number, value in enumerate(values)})
+    assert [(row.label, row.mean, row.n) for row in found] == [
+        ("below 0.60", 1, 1), ("0.60 to 0.80", 2.5, 2), ("0.80 to 0.95", 4, 1), ("0.95 and above", 5.5, 2),
+    ]  # fmt: skip
+    assert by_confidence(rows, {}) == []
 
 
 def test_table_says_the_category_and_how_masks_were_drawn() -> None:
