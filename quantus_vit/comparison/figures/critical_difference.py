@@ -90,8 +90,8 @@ def _draw(axes: Axes, rows: Sequence[RankRow], height: float) -> None:
         colour = "0.5" if row.role == "control" else "black"
         axes.plot([row.mean_rank, row.mean_rank, edge], [0, place, place], color=colour, linewidth=0.8)
         name = f"{row.method} {row.mean_rank:.2f}"
-        side = {"ha": "right", "x": edge - 0.03} if left else {"ha": "left", "x": edge + 0.03}
-        axes.text(y=place, s=name, va="center", fontsize=8, color=colour, **side)
+        x, alignment = (edge - 0.03, "right") if left else (edge + 0.03, "left")
+        axes.text(x, place, name, ha=alignment, va="center", fontsize=8, color=colour)
     axes.set_xlim(0.8 - 0.45 * last, last + 0.2 + 0.45 * last)
     axes.set_ylim(0.55 - height, 0.55)
     axes.axis("off")
