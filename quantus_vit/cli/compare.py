@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .compare_settings import settings_of
 from .data_options import drawn_options, parse_items
+from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options
 from .signals import sigterm_as_interrupt
 
@@ -142,6 +143,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="also rank the methods over a grid of settings; names: metrics, baselines, removals, steps, seeds, "
         "lime_samples, samples (docs/comparison.md)",
     )  # fmt: skip
+    add_figure_options(group, "'quantus-vit report --help' has their names")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -167,6 +169,7 @@ def run(args: argparse.Namespace) -> int:
     if args.meta_evaluation < 0:
         raise ValueError(f"--meta-evaluation must be a number of phantoms, 1 or more, got {args.meta_evaluation}")
     settings = settings_of(args)
+    check_figures(args, settings.get("methods", ()))
     sensitivity = None if args.sensitivity is None else SensitivityGrid.parse(args.sensitivity)
     set_threads(args.threads)  # once more in each process: Lightning sets them when it starts some
     if args.model is None and args.data != PHANTOM:
@@ -190,6 +193,7 @@ def _run_in(
 ) -> int:
     """Run ``compare`` in one of the processes."""
     from ..comparison.pipeline import assist, compare
+    from ..comparison.printing import print_figures
     from .device import set_threads
     from .outcome_text import describe
 
@@ -208,6 +212,8 @@ def _run_in(
         Path(args.out), protocol, classifier, dataset, device, args.quiet, command, args.report_only,
         args.retry_failed, args.meta_evaluation, sensitivity, processes,
     )  # fmt: skip
+    if args.figures and outcome.table:
+        print_figures(outcome.folder, args.figures, args.figure_methods or ())
     print(describe(outcome, time.monotonic() - started))
     return _exit_code(outcome, args.report_only)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .figure_options import add_figure_options, check_figures
+
 __all__ = ["add_arguments", "run"]
 
 _DESCRIPTION = """\
@@ -22,19 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     from ..comparison.printing import FIGURES
 
-    add_figure_arguments(parser, ", ".join(FIGURES.names()))
-
-
-def add_figure_arguments(group: argparse._ActionsContainer, names: str) -> None:
-    """Declare the options on figures for print, which ``compare`` has, too; ``names`` tells which there are."""
-    group.add_argument(
-        "--figures", nargs="+", metavar="NAME",
-        help=f"figures for print, in PNG and PDF for one and two columns of a journal, in DIR/figures: {names}, or all",
-    )  # fmt: skip
-    group.add_argument(
-        "--figure-methods", nargs="+", metavar="NAME",
-        help="methods in the figures for print, as the run names them (default: all that are no controls)",
-    )  # fmt: skip
+    add_figure_options(parser, ", ".join(FIGURES.names()))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.printing import print_figures
     from ..comparison.report import write_report
 
+    check_figures(args)
     folders = [Path(folder) for folder in args.folders]
     page = write_report(folders, None if args.out is None else Path(args.out))
     for folder in folders if args.figures else ():

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
-from ..figures.maps import LUNG
-from ..figures.overlay import LESION_COLOUR, LUNG_COLOUR
+from ..figures.maps import LESION_COLOUR, LUNG, LUNG_COLOUR
 from ..report.explorer import explained_output
 from ..report.pictures import Picture
 from ..report.reading import CaseFacts, RunFolder

@@ -133,6 +133,11 @@ class RunFolder:
         return self._rows("by_prediction.csv", ClassRow)
 
     @cached_property
+    def by_confidence(self) -> list[ClassRow]:
+        """Rows of ``by_confidence.csv``."""
+        return self._rows("by_confidence.csv", ClassRow)
+
+    @cached_property
     def spread(self) -> list[SpreadRow]:
         """Rows of ``tie_spread.csv``."""
         return self._rows("tie_spread.csv", SpreadRow)

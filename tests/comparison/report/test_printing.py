@@ -82,3 +82,21 @@ def test_unknown_figures_and_methods_are_refused_with_those_there_are(folder, ca
     (folder / "curves.csv").unlink()
     with pytest.raises(ValueError, match="has no data for the figure 'curves'"):
         print_figures(folder, ["curves"])
+
+
+def test_compare_prints_figures_and_refuses_them_before_the_work(tmp_path, capsys) -> None:
+    quick = ["compare", "--samples", "2", "--methods", "AttentionRollout", "Random", "--metrics", "Sparseness"]
+    out = ["--quiet", "--threads", "1", "--out", str(tmp_path / "run")]
+    assert main([*quick, "--figures", "map", *out]) == 2
+    assert "unknown figure 'map'" in capsys.readouterr().err
+    assert main([*quick, "--figure-methods", "Random", *out]) == 2
+    assert "--figure-methods needs --figures" in capsys.readouterr().err
+    assert main([*quick, "--figures", "maps", "--figure-methods", "AttnLRP", *out]) == 2
+    assert "'AttnLRP' is none of the compared methods, AttentionRollout, Random" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*quick, "--figures", "maps", "--figure-methods", "Random", *out]) == 0
+    assert (tmp_path / "run" / "figures" / "maps-column.pdf").exists()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "synthetic phantoms" in page
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "report.html").read_text() == page

@@ -83,9 +83,9 @@ def groups_section(run: RunFolder) -> Section | None:
     if len({row.label for row in run.by_prediction}) > 1:
         title = "By right and wrong predictions"
         body += [f"<h3>{title}</h3>", _quartiles(title, "prediction", run.by_prediction)]
-    header, rows = run.other_table("by_confidence.csv")
-    if rows:
-        body += ["<h3>By confidence</h3>", data_table("Scores by the model's confidence", _named(header), rows)]
+    if run.by_confidence:
+        title = "By the model's confidence"
+        body += [f"<h3>{title}</h3>", _quartiles(title, "probability", run.by_confidence)]
     return Section("groups", f"By {noun} and prediction", tuple(body)) if body else None
 
 

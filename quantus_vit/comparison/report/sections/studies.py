@@ -29,6 +29,9 @@ def sensitivity_section(run: RunFolder) -> Section | None:
     return Section("sensitivity", "Sensitivity", tuple(body))
 
 
+_DIGESTS = ("settings",)
+"""Columns that only a rerun reads."""
+
 _PLACES = ("method", "settings", "mean place", "best", "worst", "first in")
 
 
@@ -48,8 +51,10 @@ def _places(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[A
 def removal_section(run: RunFolder) -> Section | None:
     """How far each removal takes the model from what it was trained on."""
     text = (
-        "How far random removals move the model's logits and last features: a removal that moves them far shows the "
-        "model images unlike those it was trained on, and its scores measure that, too."
+        "How far random removals move the model's logits and last features, in units of the distance between two "
+        "images: a removal that moves them far shows the model images unlike those it was trained on, and its scores "
+        "measure that, too. Outlying: above 1 the model is farther from all images than these are from each other; "
+        "changed: the share of images whose predicted class changes."
     )
     return _files(run, "removal", "Removals", text, {"removal_shift.csv": "Shift under random removal"})
 
@@ -68,8 +73,10 @@ def _files(run: RunFolder, anchor: str, title: str, text: str, files: dict[str, 
     body = [f"<p>{text_of(text)}</p>"]
     for name, caption in files.items():
         header, rows = run.other_table(name)
+        kept = [index for index, column in enumerate(header) if column not in _DIGESTS]
         if rows:
-            body.append(data_table(caption, _words(header), rows))
+            words = _words([header[index] for index in kept])
+            body.append(data_table(caption, words, [[row[index] for index in kept] for row in rows]))
     return Section(anchor, title, tuple(body)) if len(body) > 1 else None
 
 
