@@ -18,7 +18,7 @@ from ..relevance.forward import logits_of
 from .explanation import dense_map, warn_if_poor
 from .inputs import check_labels, check_map_count, mask_for_each, to_numpy
 from .neighbourhood import Link
-from .pipeline import explain_image
+from .pipeline import explain_images
 from .replacement import Replacement
 from .segmentation import SegmentFunction
 from .settings import ALL_FEATURES, Settings
@@ -276,17 +276,16 @@ class LimeCXR(AttributionMethod):
         masks = mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
         check_map_count(self.settings.segments, images)
         explanations = []
-        for index, image in enumerate(images):
-            explanation = explain_image(
-                self.model,
-                image,
-                self.settings,
-                batch_size=batch_size,
-                index=index,
-                labels=labels[index],
-                num_features=num_features,
-                lung_mask=masks[index],
-            )
+        made = explain_images(
+            self.model,
+            images,
+            self.settings,
+            batch_size=batch_size,
+            labels=labels,
+            num_features=num_features,
+            lung_masks=masks,
+        )
+        for index, explanation in enumerate(made):
             warn_if_poor(explanation, index, self.r2_warning)
             explanations.append(explanation)
         return explanations

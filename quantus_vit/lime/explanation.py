@@ -15,7 +15,18 @@ __all__ = ["LocalFitWarning", "build_explanation", "dense_map", "warn_if_poor"]
 
 
 class LocalFitWarning(UserWarning):
-    """The linear model explains little of what the classifier does around the image."""
+    """The linear model explains little of what the classifier does around the image.
+
+    Parameters
+    ----------
+    message : str
+    index : int
+        Of the image in its batch.
+    """
+
+    def __init__(self, message: str, index: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 def build_explanation(
@@ -78,10 +89,9 @@ def warn_if_poor(explanation: ImageExplanation, index: int, limit: float) -> Non
     poor = {label: r2 for label, r2 in explanation.r2.items() if r2 < limit}
     if poor:
         classes = ", ".join(f"class {label}: {r2:.2f}" for label, r2 in poor.items())
-        warnings.warn(
+        message = (
             f"LIME's linear model fits image {index} poorly (weighted R2 of {classes}; it warns below {limit}): its "
             "coefficients say little about the classifier. More samples do not help; other segments, another "
-            "replacement or a smaller kernel_width may",
-            LocalFitWarning,
-            stacklevel=4,
+            "replacement or a smaller kernel_width may"
         )
+        warnings.warn(LocalFitWarning(message, index), stacklevel=4)

@@ -1,8 +1,11 @@
-"""One image to its explanation: segments, neighbourhood, local models. Knows this folder's other steps only."""
+"""Images to their explanations: segments, neighbourhood, local models. Knows this folder's other steps only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,65 +21,151 @@ from .neighbourhood import Neighbourhood
 from .patches import patch_size
 from .replacement import replace
 from .sampling import DESIGNS, clusters
-from .segmentation import SegmentMap, check_map, run_preset, split_at_border, to_lime_layout
+from .segmentation import PRESETS, SegmentMap, check_map, run_preset, split_at_border, to_lime_layout
 from .settings import Settings
 
-__all__ = ["explain_image"]
+__all__ = ["explain_images"]
 
 ROUND = 100  # samples between two looks at the ranking
 STABLE_ROUNDS = 3  # looks in a row that must agree
 
 
-def explain_image(
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the model is asked about one image: all of it made on the CPU.
+
+    Parameters
+    ----------
+    lime : lime.lime_image.LimeImageExplainer
+        Lime's kernel and regression, of this image alone.
+    pixels, fudged
+        Shape (C, H, W): the image, and the image with every segment replaced.
+    segments
+        Shape (H, W).
+    masks, distances
+        The design: (M, n_segments), and each row's distance from the first, (M,).
+    """
+
+    lime: LimeImageExplainer
+    pixels: NDArray[Any]
+    fudged: NDArray[Any]
+    segments: SegmentMap
+    masks: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+def explain_images(
     model: nn.Module,
-    image: Tensor,
+    images: Tensor,
     settings: Settings,
     *,
     batch_size: BatchSize,
-    index: int,
-    labels: Sequence[int] | None,
+    labels: Sequence[Sequence[int] | None],
     num_features: int,
-    lung_mask: NDArray[Any] | None,
-) -> ImageExplanation:
-    """Lime's ``explain_instance``, step by step.
+    lung_masks: Sequence[NDArray[Any] | None],
+) -> Iterator[ImageExplanation]:
+    """Lime's ``explain_instance`` for each image; the CPU prepares the next and fits the last beside the model's work.
 
     Parameters
     ----------
     model
         Maps (B, C, H, W) to logits.
-    image
-        Shape (C, H, W), on the model's device.
+    images
+        Shape (N, C, H, W), on the model's device.
     settings
         The options.
     batch_size
-        Images a forward; shared by the images of a batch.
-    index
-        The image's place in its batch: which of several segment maps is its own.
+        Images a forward; shared by the images.
     labels
-        Classes to explain; None: all.
+        For each image the classes to explain; None: all.
     num_features
         As in lime.
-    lung_mask
-        Shape (H, W), or None.
+    lung_masks
+        For each image shape (H, W), or None.
+
+    Yields
+    ------
+    lime.lime_image.ImageExplanation
+        One an image, in order; the same as from images one by one.
     """
+    prepare = partial(_prepare, model, settings)
+    # Fetched at once: a copy from the device beside the model's work would wait for the end of it.
+    pixels: NDArray[Any] = (images if images.dtype == torch.float64 else images.float()).cpu().numpy()
+    given = list(zip(images, pixels, range(len(images)), lung_masks, strict=True))
+    if len(given) < 2 or _asks_the_model(settings):
+        for image, wanted in zip(given, labels, strict=True):
+            yield _explain(model, image[0], prepare(*image), settings, batch_size, wanted, num_features)()
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="quantus-vit-lime") as pool:
+        ahead = pool.submit(prepare, *given[0])
+        fitting: Future[ImageExplanation] | None = None
+        for number, wanted in enumerate(labels):
+            prepared = ahead.result()
+            if number + 1 < len(given):
+                ahead = pool.submit(prepare, *given[number + 1])
+            fit_it = _explain(model, images[number], prepared, settings, batch_size, wanted, num_features)
+            if fitting is not None:
+                yield fitting.result()
+            fitting = pool.submit(fit_it)
+        if fitting is not None:
+            yield fitting.result()
+
+
+def _asks_the_model(settings: Settings) -> bool:
+    """Whether preparing may call the model, or a user's function that knows nothing of threads."""
+    segments = settings.segments
+    if callable(segments) or callable(settings.replacement):
+        return True
+    return isinstance(segments, str) and PRESETS[segments].needs_patch
+
+
+def _prepare(
+    model: nn.Module,
+    settings: Settings,
+    image: Tensor,
+    pixels: NDArray[Any],
+    index: int,
+    lung_mask: NDArray[Any] | None,
+) -> Prepared:
+    """Segments, replacement and design of an image, the ``index``-th of its batch."""
     lime = LimeImageExplainer(
         settings.kernel_width, feature_selection=settings.feature_selection, random_state=settings.seed
     )
     # lime draws the segmentation's seed first; so do we, or the masks would differ from lime's
     segmentation_seed = int(lime.random_state.randint(0, high=1000))
-    pixels: NDArray[Any] = (image if image.dtype == torch.float64 else image.float()).cpu().numpy()
     segments = _segment(model, image, pixels, settings, segmentation_seed, index)
     if lung_mask is not None:
         segments = split_at_border(segments, lung_mask.astype(np.bool_))
-    fudged = torch.from_numpy(replace(pixels, segments, settings.replacement)).to(image)
-    placed = torch.from_numpy(segments).to(image.device)
-    neighbourhood = Neighbourhood(model, image, fudged, placed, batch_size, settings.link)
+    fudged = replace(pixels, segments, settings.replacement)
     masks = DESIGNS[settings.sampling](settings.num_samples, int(segments.max()) + 1, lime.random_state)
-    distances = cosine_distances(masks)
-    answers, models = _sample_and_fit(neighbourhood, masks, distances, lime, settings, labels, num_features)
+    return Prepared(lime, pixels, fudged, segments, masks, cosine_distances(masks))
+
+
+def _explain(
+    model: nn.Module,
+    image: Tensor,
+    prepared: Prepared,
+    settings: Settings,
+    batch_size: BatchSize,
+    labels: Sequence[int] | None,
+    num_features: int,
+) -> Callable[[], ImageExplanation]:
+    """Ask the model; what is returned fits and needs it no more."""
+    fudged = torch.from_numpy(prepared.fudged).to(image)
+    placed = torch.from_numpy(prepared.segments).to(image.device)
+    neighbourhood = Neighbourhood(model, image, fudged, placed, batch_size, settings.link)
+    if settings.stable_features is None:
+        answers = neighbourhood.answers(torch.from_numpy(prepared.masks.astype(np.bool_))).numpy()
+        return lambda: _explanation(prepared, answers, _fit(prepared, answers, settings, labels, num_features))
+    answers, models = _until_stable(neighbourhood, prepared, settings, labels, num_features)
+    return lambda: _explanation(prepared, answers, models)
+
+
+def _explanation(prepared: Prepared, answers: NDArray[np.float32], models: dict[int, LocalModel]) -> ImageExplanation:
     taken = len(answers)
-    weights = lime.base.kernel_fn(distances[:taken])
-    return build_explanation(to_lime_layout(pixels), segments, masks[:taken], answers, weights, models)
+    weights = prepared.lime.base.kernel_fn(prepared.distances[:taken])
+    picture = to_lime_layout(prepared.pixels)
+    return build_explanation(picture, prepared.segments, prepared.masks[:taken], answers, weights, models)
 
 
 def _segment(
@@ -92,41 +181,51 @@ def _segment(
     return check_map(given[index] if given.ndim == 3 else given, shape)
 
 
-def _sample_and_fit(
+def _until_stable(
     neighbourhood: Neighbourhood,
-    masks: NDArray[np.int64],
-    distances: NDArray[np.float64],
-    lime: LimeImageExplainer,
+    prepared: Prepared,
     settings: Settings,
     labels: Sequence[int] | None,
     num_features: int,
 ) -> tuple[NDArray[np.float32], dict[int, LocalModel]]:
-    """Answers (M, classes) and the local model of each class; in rounds, where a stable ranking may end it."""
-    groups = clusters(settings.sampling, len(masks))
-    rows = torch.from_numpy(masks.astype(np.bool_))
-    ends = [len(masks)] if settings.stable_features is None else [*range(ROUND, len(masks), ROUND), len(masks)]
+    """Answers (M, classes) and the local model of each class; in rounds, until the ranking is stable."""
+    rows = torch.from_numpy(prepared.masks.astype(np.bool_))
+    ends = [*range(ROUND, len(rows), ROUND), len(rows)]
     parts: list[NDArray[np.float32]] = []
     rankings: list[list[list[int]]] = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         parts.append(neighbourhood.answers(rows[start:end]).numpy())
         answers = np.concatenate(parts)
-        models = {
-            label: fit(
-                lime.base,
-                masks[:end],
-                answers,
-                distances[:end],
-                label,
-                num_features,
-                settings.feature_selection,
-                groups[:end],
-            )
-            for label in (range(answers.shape[1]) if labels is None else labels)
-        }
+        models = _fit(prepared, answers, settings, labels, num_features)
         rankings.append([_ranking(model, settings.stable_features) for model in models.values()])
         if len(rankings) >= STABLE_ROUNDS and all(ranking == rankings[-1] for ranking in rankings[-STABLE_ROUNDS:]):
             break
     return answers, models
+
+
+def _fit(
+    prepared: Prepared,
+    answers: NDArray[np.float32],
+    settings: Settings,
+    labels: Sequence[int] | None,
+    num_features: int,
+) -> dict[int, LocalModel]:
+    """The local model of each class, from the first rows of the design, as many as have an answer."""
+    taken = len(answers)
+    groups = clusters(settings.sampling, len(prepared.masks))[:taken]
+    return {
+        label: fit(
+            prepared.lime.base,
+            prepared.masks[:taken],
+            answers,
+            prepared.distances[:taken],
+            label,
+            num_features,
+            settings.feature_selection,
+            groups,
+        )
+        for label in (range(answers.shape[1]) if labels is None else labels)
+    }
 
 
 def _ranking(model: LocalModel, count: int | None) -> list[int]:

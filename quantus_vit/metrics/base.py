@@ -1,13 +1,16 @@
-"""Base of this package's metrics: one image at a time, on every supported release of Quantus.
+"""Base of this package's metrics: each map by itself, in full batches, on every supported release of Quantus.
 
 Releases up to 0.3 call ``evaluate_instance`` for each image, later ones ``evaluate_batch``; a metric here says how one
-image is scored. Knows Quantus' ``Metric`` and its model wrapper.
+map is scored, and by which outputs of the model, which several maps then ask for together. Knows Quantus' ``Metric``
+and its model wrapper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +22,37 @@ from ..relevance import tokens_removed
 from .patches import patch_units
 from .removal import RemovalSpec
 
-__all__ = ["ImageMetric", "check_choice", "check_count", "probabilities"]
+__all__ = ["ImageMetric", "Removed", "Scoring", "check_choice", "check_count", "probabilities"]
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Images without some of their units, whose outputs a metric asks for.
+
+    Parameters
+    ----------
+    x : ndarray
+        ``(C, H, W)``, the image.
+    y : int
+        The output.
+    removed : ndarray
+        bool ``(M, units)``, True where a unit is replaced, or left out of the model.
+    units : ndarray
+        int ``(H, W)``, the unit (a pixel, a patch) that each pixel belongs to.
+    removal : RemovalSpec
+    """
+
+    x: Array
+    y: int
+    removed: Array
+    units: Array
+    removal: RemovalSpec
+
+
+Scoring: TypeAlias = "Generator[Removed, Array | None, Any]"
+"""A map's way to its score: asks for outputs, gets them, returns what the score is made of."""
 
 
 class ImageMetric(Metric):  # type: ignore[misc,type-arg,unused-ignore]
@@ -104,6 +135,7 @@ disable_warnings, display_progressbar
             One score an image; one in all with ``return_aggregate``.
         """
         self._batch_size = check_count("batch_size", batch_size)
+        self._grids: dict[tuple[int, ...], tuple[int, ...]] = {}
         if softmax and self.output == "probability":
             raise ValueError("output='probability' takes the softmax itself; call the metric with softmax=False")
         options: dict[str, Any] = {"custom_batch": custom_batch, **kwargs}
@@ -127,14 +159,17 @@ disable_warnings, display_progressbar
     ) -> list[float]:
         """Scores of a batch, for releases of Quantus from 0.4 on."""
         masks = [None] * len(x_batch) if s_batch is None else s_batch
-        return [self.score(model, x, int(y), a, s) for x, y, a, s in zip(x_batch, y_batch, a_batch, masks, strict=True)]
+        runs = [
+            self.scoring(model, x, int(y), a, s) for x, y, a, s in zip(x_batch, y_batch, a_batch, masks, strict=True)
+        ]
+        return self.finish(self._run_together(model, runs))
 
     def evaluate_instance(self, model: Any, x: Array, y: Any, a: Array, s: Array | None = None, **_: Any) -> float:
         """Score of one image, for releases of Quantus before 0.4."""
-        return self.score(model, x, int(y), a, s)
+        return self.finish(self._run_together(model, [self.scoring(model, x, int(y), a, s)]))[0]
 
-    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
-        """Score of one map.
+    def scoring(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> Scoring:
+        """Score one map, asking for outputs of the model on the way.
 
         Parameters
         ----------
@@ -148,36 +183,74 @@ disable_warnings, display_progressbar
             ``(1, H, W)`` or ``(C, H, W)``.
         s : ndarray, optional
             The mask, bool ``(1, H, W)``.
+
+        Yields
+        ------
+        Removed
+            Parts of the image that are removed; the outputs without them are sent back, ``(M,)``. What several maps
+            ask for at a time goes through the model together.
+
+        Returns
+        -------
+        object
+            What :meth:`finish` makes a score of.
         """
         raise NotImplementedError
 
+    def finish(self, results: list[Any]) -> list[float]:
+        """Scores of a batch, from what the maps' :meth:`scoring` returned."""
+        return [float(result) for result in results]
+
     # For the metrics -------------------------------------------------------------------------------------------------
 
-    def outputs_without(
-        self, model: Any, x: Array, y: int, removed: Array, units: Array, removal: RemovalSpec
-    ) -> Array:
-        """The target's output, ``(M,)``, with some of the image's units replaced, or left out of the model.
+    def _run_together(self, model: Any, runs: Sequence[Scoring]) -> list[Any]:
+        """Take all maps a step at a time, and give each the outputs that it asked for."""
+        results: list[Any] = [None] * len(runs)
+        answers: dict[int, Array | None] = dict.fromkeys(range(len(runs)))
+        while answers:
+            asked: dict[int, Removed] = {}
+            for number, answer in answers.items():
+                try:
+                    asked[number] = runs[number].send(answer)
+                except StopIteration as end:
+                    results[number] = end.value
+            answers = dict(zip(asked, self._outputs(model, list(asked.values())), strict=True))
+        return results
 
-        Parameters
-        ----------
-        model, x, y
-            As in :meth:`score`.
-        removed : ndarray
-            bool ``(M, units)``, True where a unit is removed.
-        units : ndarray
-            int ``(H, W)``, the unit (a pixel, a patch) that each pixel belongs to.
-        removal : RemovalSpec
-        """
-        found = []
-        for start in range(0, len(removed), self._batch_size):
-            part = removed[start : start + self._batch_size]
-            if removal.replace is None:
-                images = np.broadcast_to(x, (len(part), *x.shape)).copy()
-                with tokens_removed(_module_of(model), torch.from_numpy(part)):
-                    found.append(self._predict(model, images, y))
-            else:
-                found.append(self._predict(model, removal.replace(x, part[:, units]), y))
-        return np.concatenate(found)
+    def _outputs(self, model: Any, asked: Sequence[Removed]) -> list[Array]:
+        """Outputs for each of several requests, in full batches; what is asked twice of an image is run once."""
+        rows: dict[tuple[int, bytes], int] = {}
+        images: dict[tuple[bytes, int], int] = {}
+        places, order = [], []
+        for request in asked:
+            image = images.setdefault((request.x.tobytes(), request.y), len(images))
+            keys = [(image, removed.tobytes()) for removed in request.removed]
+            for key, removed in zip(keys, request.removed, strict=True):
+                if key not in rows:
+                    rows[key] = len(rows)
+                    order.append((request, removed))
+            places.append([rows[key] for key in keys])
+        outputs = [
+            self._outputs_of(model, order[start : start + self._batch_size])
+            for start in range(0, len(order), self._batch_size)
+        ]
+        found = np.concatenate(outputs) if outputs else np.empty(0)
+        return [found[place] for place in places]
+
+    def _outputs_of(self, model: Any, batch: Sequence[tuple[Removed, Array]]) -> Array:
+        targets = np.array([request.y for request, _ in batch])
+        if batch[0][0].removal.replace is None:
+            masks = torch.from_numpy(np.stack([removed for _, removed in batch]))
+            with tokens_removed(_module_of(model), masks):
+                return self._predict(model, np.stack([request.x for request, _ in batch]), targets)
+        parts = []
+        for _, group in groupby(batch, key=lambda entry: id(entry[0])):
+            entries = list(group)
+            request = entries[0][0]
+            assert request.removal.replace is not None
+            removed = np.stack([row for _, row in entries])
+            parts.append(request.removal.replace(request.x, removed[:, request.units]))
+        return self._predict(model, np.concatenate(parts), targets)
 
     def units(self, model: Any, x: Array, removal: RemovalSpec, patch_size: int | None) -> Array:
         """Number of the patch of each pixel, int ``(H, W)``: patches of that size, or the model's own tokens."""
@@ -185,15 +258,17 @@ disable_warnings, display_progressbar
             return patch_units(x.shape[1:], patch_size)
         if patch_size is not None:
             raise ValueError(f"removal={removal.name!r} removes the model's own patches; leave patch_size out")
-        with tokens_removed(_module_of(model), None) as run:
-            model.predict(x[None])
-        return patch_units(x.shape[1:], grid=run.grid)
+        if x.shape not in self._grids:
+            with tokens_removed(_module_of(model), None) as run:
+                model.predict(x[None])
+            self._grids[x.shape] = run.grid
+        return patch_units(x.shape[1:], grid=self._grids[x.shape])
 
-    def _predict(self, model: Any, images: Array, y: int) -> Array:
+    def _predict(self, model: Any, images: Array, targets: Array) -> Array:
         outputs = np.asarray(model.predict(images))
         if self.output == "probability":
             outputs = probabilities(outputs)
-        return outputs[:, y].astype(np.float64)
+        return outputs[np.arange(len(targets)), targets].astype(np.float64)
 
 
 def _module_of(model: Any) -> nn.Module:

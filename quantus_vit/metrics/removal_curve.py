@@ -10,13 +10,14 @@ Vielhaben and Strodthoff, "Decoupling pixel flipping and occlusion strategy for 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from .base import ImageMetric, check_choice, check_count
+from .base import ImageMetric, Removed, Scoring, check_choice, check_count
 from .patches import patch_order
 from .removal import removal_of
 
@@ -24,6 +25,18 @@ __all__ = ["RemovalCurve"]
 
 Array = npt.NDArray[Any]
 _ORDERS = {"mif": (True,), "lif": (False,), "srg": (True, False)}  # most important first?
+
+
+class _Image(NamedTuple):
+    """An image, its target, and the number of each pixel's patch."""
+
+    x: Array
+    y: int
+    units: Array
+
+    @property
+    def patches(self) -> int:
+        return int(self.units.max()) + 1
 
 
 class RemovalCurve(ImageMetric):
@@ -97,23 +110,31 @@ class RemovalCurve(ImageMetric):
         self.curves, self._bounds = [], {}
         return super().__call__(*args, **kwargs)
 
-    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
-        """Area of one map."""
+    def scoring(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> Scoring:
+        """Area of one map, and its curves."""
         units = self.units(model, x, self.removal, self.patch_size)
         scores = np.bincount(units.ravel(), a.sum(axis=0).ravel())
         if self.steps > len(scores):
             raise ValueError(f"steps must be at most {len(scores)}, the number of patches, not {self.steps}")
+        image = _Image(x, y, units)
         curves: dict[str, Array] = {}
         areas: dict[bool, float] = {}
         for most_important_first in _ORDERS[self.order]:
             name = "mif" if most_important_first else "lif"
-            curves[name] = self._curves(model, x, y, units, self._orders(scores, most_important_first)).mean(axis=0)
+            drawn = yield from self._curves(image, self._orders(scores, most_important_first))
+            curves[name] = drawn.mean(axis=0)
             areas[most_important_first] = float(_area(curves[name]))
-        self.curves.append(curves)
         if self.normalised:
-            parts = [self._normalise(areas[first], model, x, y, units, first) for first in areas]
-            return float(np.mean(parts))
-        return areas[False] - areas[True] if self.order == "srg" else next(iter(areas.values()))
+            parts = []
+            for first in areas:
+                parts.append((yield from self._normalise(areas[first], image, first)))
+            return float(np.mean(parts)), curves
+        return areas[False] - areas[True] if self.order == "srg" else next(iter(areas.values())), curves
+
+    def finish(self, results: list[tuple[float, dict[str, Array]]]) -> list[float]:
+        """Areas of a batch; its curves are kept."""
+        self.curves += [curves for _, curves in results]
+        return [area for area, _ in results]
 
     def _orders(self, scores: Array, most_important_first: bool) -> list[Array]:
         signed = scores if most_important_first else -scores
@@ -121,11 +142,11 @@ class RemovalCurve(ImageMetric):
             return [patch_order(signed)]
         return [patch_order(signed, np.random.default_rng((self.seed, number))) for number in range(self.tie_breaks)]
 
-    def _curves(self, model: Any, x: Array, y: int, units: Array, orders: list[Array]) -> Array:
+    def _curves(self, image: _Image, orders: list[Array]) -> Scoring:
         """Outputs ``(orders, steps + 1)``; equal sets of removed patches are run once."""
         removed = np.concatenate([self._sets(order) for order in orders])
         unique, where = np.unique(removed, axis=0, return_inverse=True)
-        outputs = self.outputs_without(model, x, y, unique, units, self.removal)
+        outputs = yield from self._without(image, unique)
         return np.asarray(outputs[where.ravel()].reshape(len(orders), self.steps + 1))
 
     def _sets(self, order: Array) -> Array:
@@ -135,34 +156,38 @@ class RemovalCurve(ImageMetric):
         rank[order] = np.arange(len(order))
         return np.asarray(rank[None] < counts[:, None])
 
-    def _normalise(self, area: float, model: Any, x: Array, y: int, units: Array, most_important_first: bool) -> float:
+    def _normalise(self, area: float, image: _Image, most_important_first: bool) -> Scoring:
         """0 at the area of random orders, 1 at that of the greedy oracle; nan where the two are the same."""
-        key = (x.tobytes(), y, most_important_first)
+        key = (image.x.tobytes(), image.y, most_important_first)
         if key not in self._bounds:
             rng = np.random.default_rng((self.seed, 1))
-            patches = int(units.max()) + 1
-            orders = [rng.permutation(patches) for _ in range(self.random_orders)]
-            random = float(_area(self._curves(model, x, y, units, orders)).mean())
-            self._bounds[key] = random, self._oracle_area(model, x, y, units, most_important_first)
+            orders = [rng.permutation(image.patches) for _ in range(self.random_orders)]
+            drawn = yield from self._curves(image, orders)
+            oracle = yield from self._oracle_area(image, most_important_first)
+            self._bounds[key] = float(_area(drawn).mean()), oracle
         random, oracle = self._bounds[key]
         return float("nan") if random == oracle else (area - random) / (oracle - random)
 
-    def _oracle_area(self, model: Any, x: Array, y: int, units: Array, most_important_first: bool) -> float:
+    def _oracle_area(self, image: _Image, most_important_first: bool) -> Scoring:
         """Area of the greedy order: each step removes the patches that alone would lower (or keep) the output most."""
-        patches = int(units.max()) + 1
-        counts = np.rint(np.linspace(0, patches, self.steps + 1)).astype(int)
-        removed = np.zeros(patches, dtype=bool)
+        counts = np.rint(np.linspace(0, image.patches, self.steps + 1)).astype(int)
+        removed = np.zeros(image.patches, dtype=bool)
         sets = [removed.copy()]
         for count in counts[1:]:
             left = np.flatnonzero(~removed)
             candidates = np.repeat(removed[None], len(left), axis=0)
             candidates[np.arange(len(left)), left] = True
-            outputs = self.outputs_without(model, x, y, candidates, units, self.removal)
+            outputs = yield from self._without(image, candidates)
             ranked = left[np.argsort(outputs if most_important_first else -outputs, kind="stable")]
             removed[ranked[: count - int(removed.sum())]] = True
             sets.append(removed.copy())
-        outputs = self.outputs_without(model, x, y, np.stack(sets), units, self.removal)
+        outputs = yield from self._without(image, np.stack(sets))
         return float(_area(outputs))
+
+    def _without(self, image: _Image, removed: Array) -> Generator[Removed, Array | None, Array]:
+        outputs = yield Removed(image.x, image.y, removed, image.units, self.removal)
+        assert outputs is not None
+        return outputs
 
 
 def _area(curves: Array) -> Array:

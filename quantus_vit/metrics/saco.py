@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import ImageMetric, check_count
+from .base import ImageMetric, Removed, Scoring, check_count
 from .patches import patch_order
 from .removal import removal_of
 
@@ -93,7 +93,7 @@ class SaCo(ImageMetric):
         self.groups = int(groups)
         self.removal = removal_of(removal)
 
-    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
+    def scoring(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> Scoring:
         """Coefficient of one map; nan where the map is constant."""
         units = self.units(model, x, self.removal, None if self.removal.replace is None else 1)
         salience = np.bincount(units.ravel(), a.sum(axis=0).ravel())
@@ -106,6 +106,7 @@ class SaCo(ImageMetric):
         removed = np.zeros((self.groups + 1, len(order)), dtype=bool)  # the last: the whole image
         for row, (low, high) in enumerate(pairwise(bounds)):
             removed[row, order[low:high]] = True
-        outputs = self.outputs_without(model, x, y, removed, units, self.removal)
+        outputs = yield Removed(x, y, removed, units, self.removal)
+        assert outputs is not None
         of_groups = [salience[row].sum() for row in removed[:-1]]
         return saco(of_groups, outputs[-1] - outputs[:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from captum.attr import Attribution
 from torch import nn
 
-from quantus_vit.lime import LimeCXR, LocalFitWarning, dense_map
+from quantus_vit.lime import LimeCXR, LocalFitWarning, dense_map, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore::quantus_vit.lime.LocalFitWarning")
 
@@ -259,3 +260,43 @@ def test_grid_needs_patches():
     model = nn.Sequential(nn.Flatten(), nn.Linear(72, 2))
     with pytest.raises(ValueError, match=r"Sequential has no attention.*Give an explicit segment map"):
         LimeCXR(model, 20, "grid", batch_size=1).explain_instance(torch.zeros(3, 8, 3))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"segments": "lime-default"}, {"stable_features": 3}, {"sampling": "orthogonal"}], ids=str
+)
+def test_a_batch_is_prepared_and_fitted_beside_the_model_with_the_explanations_of_single_images(
+    vit, make_images, monkeypatch, options
+):
+    images, threads = make_images(3), set()
+    prepare, fit, answers = pipeline._prepare, pipeline._fit, pipeline.Neighbourhood.answers
+
+    def watched(function):
+        def call(*arguments):
+            threads.add((function.__name__, threading.current_thread() is threading.main_thread()))
+            return function(*arguments)
+
+        return call
+
+    for owner, function in ((pipeline, prepare), (pipeline, fit), (pipeline.Neighbourhood, answers)):
+        monkeypatch.setattr(owner, function.__name__, watched(function))
+    lime = LimeCXR(vit, 250, r2_warning=0.0, **options)
+    together = lime.explain(images)
+    assert threads == {("_prepare", False), ("_fit", "stable_features" in options), ("answers", True)}
+    for image, explanation in zip(images, together, strict=True):
+        alone = lime.explain_instance(image)
+        np.testing.assert_array_equal(explanation.masks, alone.masks)
+        np.testing.assert_array_equal(explanation.segments, alone.segments)
+        for label in range(3):
+            assert explanation.local_exp[label] == alone.local_exp[label]
+
+
+def test_segments_by_the_model_or_the_user_are_made_in_the_callers_thread(vit, images):
+    threads = []
+
+    def halves(image):
+        threads.append(threading.current_thread())
+        return np.indices(image.shape[:2])[0] // 32
+
+    LimeCXR(vit, 30, halves, r2_warning=0.0).explain(images)
+    assert threads == [threading.main_thread()] * 2

@@ -60,3 +60,32 @@ def test_saco_over_groups_of_patches(model, batch):
 def test_the_patches_are_the_models_own(model, batch):
     with pytest.raises(ValueError, match="removes the model's own patches; leave patch_size out"):
         RemovalCurve(removal="tokens", patch_size=16)(model=model, **batch)
+
+
+@pytest.mark.parametrize("metric", [RemovalCurve, SaCo])
+@pytest.mark.parametrize("removal", ["tokens", "mean", "blur"])
+@pytest.mark.parametrize("options", [{}, {"normalised": True, "steps": 4, "tie_breaks": 2}])
+def test_maps_of_several_images_share_full_batches(model, batch, metric, removal, options):
+    """Every batch but the last of a round is full, and the scores are those of single maps."""
+    if metric is SaCo and options:
+        pytest.skip("options of RemovalCurve")
+    if metric is RemovalCurve:
+        options = {**options, **({} if removal == "tokens" else {"patch_size": 8})}
+    sizes = []
+    handle = model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    image = np.repeat(batch["x_batch"], 2, axis=0)  # two maps of each image
+    maps = np.random.default_rng(1).normal(size=(4, 1, 32, 32))
+    targets = np.repeat(batch["y_batch"], 2)
+    together = metric(removal=removal, **options)
+    scores = together(model=model, x_batch=image, y_batch=targets, a_batch=maps, batch_size=16)
+    handle.remove()
+    whole = [size for size in sizes if size != 1]
+    rounds = 2 if metric is SaCo else 2 * (2 + 1 + 4 + 1) if options.get("normalised") else 2
+    assert sum(size < 16 for size in whole) <= rounds
+    for number in range(4):
+        single = metric(removal=removal, **options)
+        one = slice(number, number + 1)
+        (alone,) = single(model=model, x_batch=image[one], y_batch=targets[one], a_batch=maps[one])
+        assert scores[number] == pytest.approx(alone, abs=1e-5)
+        if metric is RemovalCurve:
+            np.testing.assert_allclose(together.curves[number]["mif"], single.curves[0]["mif"], atol=1e-5)
