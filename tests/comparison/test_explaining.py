@@ -166,3 +166,19 @@ def test_lime_fits_the_probabilities_of_the_models_task(task: str, outputs: int)
     weights = [relevance[quarters == number].mean() for number in range(4)]
     sums = [exact[quarters == number].sum() for number in range(4)]
     assert np.corrcoef(weights, sums)[0, 1] > 0.8
+
+
+def test_designs_and_early_stopping_of_lime_are_options_of_a_comparison(model: LinearModel) -> None:
+    pytest.importorskip("lime")
+    options = ExplainOptions(lime_samples=2000, lime_replacement=0.0)
+    quarters = np.arange(4).reshape(2, 2).repeat(4, axis=0).repeat(4, axis=1)
+    (call,) = method_calls(["LimeCXR[sampling=orthogonal, stable_features=3]"], options, classifier_of(model))
+    assert call.options["sampling"] == "orthogonal"
+    images = []
+    model.register_forward_pre_hook(lambda module, inputs: images.append(len(inputs[0])))
+    call = replace(call, options={**call.options, "segments": quarters})
+    early = call.explain(classifier_of(model), image_of(target=0), "cpu")
+    assert 300 <= sum(images) < 1000  # three looks at 100 samples at least, and by far not 2000
+    whole = replace(call, options={**call.options, "stable_features": None, "sampling": "plain"})
+    relevance = whole.explain(classifier_of(model), image_of(target=0), "cpu")
+    assert np.argsort(early[0, ::4, ::4].ravel()).tolist() == np.argsort(relevance[0, ::4, ::4].ravel()).tolist()
