@@ -195,6 +195,11 @@ disable_warnings, display_progressbar
         object
             What :meth:`finish` makes a score of.
         """
+        yield from ()
+        return self.score(model, x, y, a, s)
+
+    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
+        """Score one map by itself: for metrics that do not share the model's batches by :meth:`scoring`."""
         raise NotImplementedError
 
     def finish(self, results: list[Any]) -> list[float]:
@@ -264,11 +269,11 @@ disable_warnings, display_progressbar
             self._grids[x.shape] = run.grid
         return patch_units(x.shape[1:], grid=self._grids[x.shape])
 
-    def _predict(self, model: Any, images: Array, targets: Array) -> Array:
+    def _predict(self, model: Any, images: Array, targets: int | Array) -> Array:
         outputs = np.asarray(model.predict(images))
         if self.output == "probability":
             outputs = probabilities(outputs)
-        return outputs[np.arange(len(targets)), targets].astype(np.float64)
+        return np.asarray(outputs[np.arange(len(outputs)), targets], dtype=np.float64)
 
 
 def _module_of(model: Any) -> nn.Module:

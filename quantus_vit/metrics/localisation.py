@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import average_precision_score
 
-from .base import ImageMetric, Scoring
+from .base import ImageMetric
 
 __all__ = ["AveragePrecision", "MaskIoU", "TolerantPointingGame"]
 
@@ -22,15 +22,14 @@ class _MaskMetric(ImageMetric):
     def __init__(self, **options: Any) -> None:
         super().__init__("logit", **options)
 
-    def scoring(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> Scoring:
-        """Score of one map, which asks nothing of the model; nan where the mask is empty or full.
+    def score(self, model: Any, x: Array, y: int, a: Array, s: Array | None = None) -> float:
+        """Score of one map; nan where the mask is empty or full.
 
         Raises
         ------
         ValueError
             There is no mask.
         """
-        yield from ()
         if s is None:
             raise ValueError(f"{type(self).__name__} compares with masks; give s_batch (N, 1, H, W)")
         mask = np.asarray(np.any(np.reshape(s, (-1, *a.shape[1:])), axis=0))
