@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
 from .conservation import ConservationReport
+from .flow import Flow
 from .interfaces import RuledOperation
 from .places import Places
 from .positions import Embedding, PatchGrid
@@ -282,19 +282,6 @@ class Trace:
             return list(torch.autograd.grad(upper, ends, message, retain_graph=keep, allow_unused=True))
         finally:
             self._state.current = PassState()
-
-
-class Flow:
-    """The messages of one seed on their way down a walk, and its passes."""
-
-    def __init__(
-        self, number: int, seed: Tensor, gradients: bool, on_attention: Callable[[int, Attention], None] | None
-    ) -> None:
-        self.gradient: list[Tensor | None] = [seed]
-        self.relevance: list[Tensor | None] = [seed]
-        self.gradient_pass = PassState() if gradients else None
-        listener = None if on_attention is None else partial(on_attention, number)
-        self.relevance_pass = PassState(True, on_attention=listener)
 
 
 @contextmanager

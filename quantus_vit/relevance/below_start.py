@@ -7,12 +7,12 @@ a value that arrives with a graph came out of code that was not seen, and the gr
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from .graph_check import check_attention
 from .tensors import tensors_in
@@ -31,7 +31,7 @@ class BelowStart:
 
     def __init__(self, active: bool) -> None:
         self.active = active
-        self._marked: list[weakref.ref[Tensor]] = []
+        self._marked: list[TensorWeakRef] = []  # plain ones lose what only a view holds
 
     def run(self, function: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
         """Run one call on its arguments without marks, then mark them again, and what it made.
@@ -100,7 +100,7 @@ class BelowStart:
         for x in new:  # views have their base's mark at once, so they were all looked at before
             if x.is_floating_point() and not x.is_inference():
                 x.requires_grad_()
-                self._marked.append(weakref.ref(x))
+                self._marked.append(TensorWeakRef(x))
 
 
 def _own_views(value: Any, others: set[int]) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -34,9 +35,26 @@ class ModuleLocator:
         """Name of the module that owns the parameter."""
         return None if parameter is None else self._owners.get(id(parameter))
 
-    def keeps(self, x: Tensor) -> bool:
-        """Whether a module has the tensor as an attribute, in a list, tuple or dict of it, or as a buffer."""
-        return any(x is found for _, module in self._modules for found in tensors_in(dict(vars(module))))
+    def keeps(self, x: Tensor, arguments: Any = ()) -> bool:
+        """Whether the tensor was there before the forward, though it is no parameter of the model's.
+
+        It is an attribute of a module (in a list, tuple or dict, too), of one that runs unregistered, an argument, or a
+        name outside the functions that run.
+        """
+        modules = [module for _, module in self._modules]
+        names: list[Any] = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if isinstance(frame.f_locals.get("self"), nn.Module):
+                modules.append(frame.f_locals["self"])
+            names += [frame.f_locals.get(name) for name in frame.f_code.co_freevars]
+            names += frame.f_globals.values()
+            frame = frame.f_back
+        names += [value for module in modules for value in vars(module).values()]
+        found = any(x is value for value in (*names, *_items(names), *tensors_in(arguments)))
+        if found:
+            self._owners[id(x)] = ""
+        return found
 
     @property
     def names(self) -> Collection[str]:
@@ -68,6 +86,15 @@ class ModuleLocator:
         """The running module as a phrase for error messages."""
         name = self.current()
         return f"module '{name}'" if name else "the model's own forward"
+
+
+def _items(values: Iterable[Any]) -> Iterator[Any]:
+    """What lists, tuples and dicts among the values hold; no deeper, for they may hold themselves."""
+    for value in values:
+        if isinstance(value, dict):
+            yield from list(value.values())
+        elif isinstance(value, (list, tuple)):
+            yield from value
 
 
 _HERE = str(Path(__file__).parent)

@@ -87,6 +87,15 @@ class TraceOptions:
         return self.grid and (self.keep_weights or not self.blocks)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether no operation is to be recorded: there is no graph, or its true gradient is all that is wanted."""
+        if self.composite is None:
+            return True
+        has_rules = bool(self.composite.rules or self.composite.exceptions)
+        kept = self.blocks or self.tail or self.embeddings or self.locate
+        return self.composite.message_kind == "multiplier" and not has_rules and not kept
+
+    @property
     def from_input(self) -> bool:
         """Whether the input is a start."""
         return self.start in ("input", "each attention")

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .operations.node import Node
-from .positions import MAKES_MAP, Labels, Positions, first_place, grid_sizes
+from .position_functions import MAKES_MAP
+from .positions import Labels, Positions, first_place, grid_sizes
 from .tensors import tensors_in
 
 __all__ = ["Placement", "Places", "UnplacedError"]

@@ -89,7 +89,7 @@ class Recorder:
         self.below_start = BelowStart(composite is not None and not options.from_input)
         self._probabilities: Tensor | None = None  # the last softmax over classes
         self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
-        self.is_plain = self._is_plain()
+        self.is_plain = options.is_plain
         self.stream = Stream() if options.blocks or options.tail else None
         self.tape = Tape() if options.tail else None
         at_attention = options.start in ("attention", "each attention") and composite is not None
@@ -100,13 +100,6 @@ class Recorder:
         self.overwritten = Overwritten()
         self.handed_out = HandedOut()
         self._attention_nodes: list[Any] = []  # of each layer's weights, None where they have no gradient
-
-    def _is_plain(self) -> bool:
-        """Whether no operation is to be recorded: there is no graph, or its true gradient is all that is wanted."""
-        options = self.options
-        kept = options.blocks or options.tail or options.embeddings or options.locate
-        no_rules = self.composite is None or self.composite.message_kind == "multiplier"
-        return no_rules and not self.has_rules and not kept
 
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
@@ -233,25 +226,15 @@ class Recorder:
             for leaf in self.leaves:
                 if value is leaf:
                     return value
-            if self.locator.owner(value) is None and not self._is_kept(value):
-                return self.cuts.leaf_of_unknown_origin(value)
-            return value.detach()
+            if self.below_start.active or self.locator.owner(value) is not None:  # a value's mark, or a parameter
+                return value.detach()
+            kept = self.locator.keeps(value, self.options.arguments)
+            return value.detach() if kept else self.cuts.leaf_of_unknown_origin(value)
         if type(value) in (tuple, list):
             return type(value)([self.detach_parameters(item) for item in value])
         if type(value) is dict:
             return {key: self.detach_parameters(item) for key, item in value.items()}
         return value
-
-    def _is_kept(self, leaf: Tensor) -> bool:
-        """Whether a tensor that is no registered parameter is an attribute of a module, or an argument of the model."""
-        given = tensors_in(self.options.arguments)
-        return any(leaf is x for x in given) or self.locator.keeps(leaf)
-
-    def hand_out(self, x: Tensor, func: Callable[..., Any]) -> None:
-        """Note that the model takes the memory of a value, if it is one that relevance flows through."""
-        if traced(x) or self.cuts.is_alias(x):
-            name = resolve_name(func) or getattr(func, "__name__", str(func))
-            self.handed_out.add(x, f"{name} gave it to {self.locator.describe()}")
 
     def unsupported(self, func: Callable[..., Any], args: Any, reason: str = "has no relevance rule") -> Exception:
         """The error for an operation that cannot be traced."""
@@ -307,22 +290,6 @@ class Recorder:
         if target is not source:
             self.weights.carry(source, target)
         return target
-
-    def embedding(self, constant: Any, tokens: Any) -> Any:
-        """The constant that is added to ``tokens``; a leaf of its own for each image where it is a position embedding.
-
-        That is a constant with an entry for each token, added to the patches' tokens below the first attention.
-        """
-        wanted = self.options.embeddings and self.positions is not None and traced(tokens) and not traced(constant)
-        if not wanted or constant.dim() < 2 or constant.shape[-2] == 1 or self.positions is None:
-            return constant
-        patches = self.positions.tokens_of(tokens)
-        if patches is None or constant.dim() > tokens.dim():
-            return constant
-        leaf = constant.detach().to(tokens).expand(tokens.shape).contiguous().requires_grad_()
-        self.leaves.append(leaf)
-        self.embeddings.append(Embedding(leaf.detach(), patches))
-        return leaf
 
     def mark_sum(self, x: Tensor, parts: tuple[Tensor, Tensor]) -> None:
         """Note a sum of two activations."""

@@ -503,6 +503,46 @@ def test_other_shifts_are_cuts(shift: Callable[[Tensor], Tensor]) -> None:
         GenericAttention(with_shift(shift)).attribute(images(), 1)
 
 
+class WithUnregistered(nn.Module):
+    """Runs modules that it does not register."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.others = vit(), [nn.Linear(4, 4).double()]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.others[0](self.model(x))  # type: ignore[no-any-return]
+
+
+class AttendsBelowTheStart(nn.Module):
+    """``nn.MultiheadAttention`` asks its inputs for properties before any attention has run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 8, 8).double()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True).double()
+        self.head = nn.Linear(8, 4).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embed(x).flatten(2).transpose(1, 2)
+        return self.head((y + self.attention(y, y, y)[0]).mean(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("method", [TransformerLRP, GenericAttention, AttentionRollout])
+def test_properties_of_values_below_the_start_are_no_cut(method: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        method(AttendsBelowTheStart().eval()).attribute(images(), 1)
+
+
+def test_unregistered_modules_are_no_cut() -> None:
+    model, scale = WithUnregistered(), torch.ones(4, dtype=D, requires_grad=True)
+    model.model.head.register_forward_hook(lambda _module, _args, output: output * scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RelevanceCutWarning)
+        AttnLRP(model).attribute(images(), 1)
+
+
 def test_deep_copies_are_followed() -> None:
     wanted = AttnLRP(vit()).attribute(images(), 1)
     for place in ("patch_embed", "blocks.1.mlp"):  # of the start itself, and of a value in between

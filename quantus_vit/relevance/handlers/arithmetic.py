@@ -12,6 +12,7 @@ from ..operations.function import Activation, Pooling
 from ..operations.normaliser import Normaliser
 from ..operations.products import Gate
 from ..operations.sums import Add, Divide, Scale
+from ..positions import Embedding
 from ..recorder import Recorder
 from ..tensors import traced
 from .table import handles
@@ -25,11 +26,28 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
     if alpha != 1:
         b = scale(recorder, torch.mul, b, alpha)
     a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
-    a, b = recorder.embedding(a, b), recorder.embedding(b, a)
+    a, b = _embedding(recorder, a, b), _embedding(recorder, b, a)
     total = recorder.apply(Add((recorder.normalised.shares(a), recorder.normalised.shares(b))), a, b)
     if traced(a) and traced(b):
         recorder.mark_sum(total, (a, b))
     return total
+
+
+def _embedding(recorder: Recorder, constant: Any, tokens: Any) -> Any:
+    """The constant that is added to ``tokens``; a leaf of its own for each image where it is a position embedding.
+
+    That is a constant with an entry for each token, added to the patches' tokens below the first attention.
+    """
+    wanted = recorder.options.embeddings and recorder.positions is not None and traced(tokens) and not traced(constant)
+    if not wanted or constant.dim() < 2 or constant.shape[-2] == 1 or recorder.positions is None:
+        return constant
+    patches = recorder.positions.tokens_of(tokens)
+    if patches is None or constant.dim() > tokens.dim():
+        return constant
+    leaf = constant.detach().to(tokens).expand(tokens.shape).contiguous().requires_grad_()
+    recorder.leaves.append(leaf)
+    recorder.embeddings.append(Embedding(leaf.detach(), patches))
+    return leaf
 
 
 @handles((torch, "sub subtract"), (Tensor, "sub subtract __sub__"), in_place_names="sub subtract")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import resolve_name
 from torch.utils.hooks import RemovableHandle
 
 from ..recorder import Recorder
@@ -64,7 +65,7 @@ def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any
     x = recorder.detach_parameters(self)
     if traced(x):
         raise recorder.unsupported(func, (x,), "takes a traced value out of torch, where relevance cannot follow")
-    recorder.hand_out(x, func)
+    _hand_out(recorder, func, x)
     recorder.cuts.taken(x, [])
     return func(x, *args, **kwargs)
 
@@ -72,7 +73,7 @@ def array(recorder: Recorder, func: Any, self: Tensor, *args: Any, **kwargs: Any
 @handles((Tensor, "untyped_storage storage data_ptr"), always=True)
 def memory(recorder: Recorder, func: Any, self: Tensor) -> Any:
     """Where a value lies; whether somebody wrote there is looked at after the forward."""
-    recorder.hand_out(self, func)
+    _hand_out(recorder, func, self)
     return func(self)
 
 
@@ -114,3 +115,10 @@ def register_hook(recorder: Recorder, func: Any, self: Tensor, hook: Any) -> Rem
 @handles((Tensor, "retain_grad"), always=True)
 def retain_grad(recorder: Recorder, func: Any, self: Tensor) -> None:
     """Left out, as hooks are."""
+
+
+def _hand_out(recorder: Recorder, func: Any, x: Tensor) -> None:
+    """Note that the model takes the memory of a value, if it is one that relevance flows through."""
+    if traced(x) or recorder.cuts.is_alias(x):
+        name = resolve_name(func) or getattr(func, "__name__", str(func))
+        recorder.handed_out.add(x, f"{name} gave it to {recorder.locator.describe()}")
