@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .pipeline import compare
+    from .planning import protocol_for
     from .protocol import Protocol
 
-__all__ = ["Protocol", "compare"]
+__all__ = ["Protocol", "compare", "protocol_for"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from .pipeline import compare
 
         return compare
+    if name == "protocol_for":
+        from .planning import protocol_for
+
+        return protocol_for
     if name == "Protocol":
         from .protocol import Protocol
 

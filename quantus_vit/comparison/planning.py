@@ -8,20 +8,56 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
 
 from ..data import XrayDataset
 from ..models import Classifier
 from .calls import Call
-from .cases import cases_of, match_labels
+from .cases import cases_of, data_digest, match_labels
 from .explaining import method_calls
 from .methods import METHODS
 from .metrics import METRICS, Scorer, build_scorers
 from .plan import Plan
 from .prediction import predict
-from .protocol import Protocol
+from .protocol import Protocol, default_features_in_step
+from .protocols import PROTOCOLS
 from .sampling import Selection, select
 
-__all__ = ["make_plan", "mask_kinds", "model_digest", "try_first_image"]
+__all__ = ["make_plan", "mask_kinds", "model_digest", "protocol_for", "try_first_image"]
+
+
+def protocol_for(name: str, classifier: Classifier, dataset: XrayDataset, **settings: Any) -> Protocol:
+    """Settings of a named protocol for a model and a data set.
+
+    Parameters
+    ----------
+    name : str
+        An entry of :data:`~quantus_vit.comparison.protocols.PROTOCOLS`, such as "fair".
+    classifier : Classifier
+    dataset : XrayDataset
+    **settings
+        Fields of :class:`~quantus_vit.comparison.protocol.Protocol` in place of the protocol's own; it marks them.
+
+    Raises
+    ------
+    ValueError
+        An unknown protocol, a required setting is missing, or a value is out of range.
+    TypeError
+        A setting does not exist.
+    """
+    size = classifier.preprocessing.size
+    facts = {
+        "data": dataset.name,
+        "data_digest": data_digest(dataset),
+        "split": dataset.split,
+        "model": classifier.source,
+        "model_digest": model_digest(classifier),
+        "image_size": size,
+        "quantus": version("quantus"),
+    }
+    chosen = {"features_in_step": default_features_in_step(size), **PROTOCOLS[name].with_overrides(settings)}
+    return Protocol(**{**chosen, **facts})
 
 
 def make_plan(

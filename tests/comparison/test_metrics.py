@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from quantus_vit.comparison.metrics import METRICS, MetricSpec, build_scorers, by_baseline
+from quantus_vit.comparison.metrics import CATEGORIES, METRICS, MetricSpec, build_scorers, by_baseline
 from quantus_vit.comparison.scoring import score_maps
 from quantus_vit.tables import Table
 
@@ -48,6 +49,18 @@ def test_each_metric_gets_its_own_settings_and_no_others() -> None:
     repeated = {"MaxSensitivity", "LocalLipschitzEstimate"}
     assert {name for name, scorer in scorers.items() if "nr_samples" in scorer.settings} == repeated
     assert {name for name, scorer in scorers.items() if "subset_size" in scorer.settings} == {"FaithfulnessCorrelation"}
+
+
+def test_the_page_on_comparisons_lists_every_metric_as_the_table_has_it() -> None:
+    page = Path(__file__).parents[2] / "docs" / "comparison.md"
+    rows = [line.strip("| ").split(" | ") for line in page.read_text(encoding="utf-8").splitlines() if "|" in line]
+    listed = {row[0].strip("`"): row[1:] for row in rows if len(row) == 5 and row[1] in CATEGORIES}
+    assert set(listed) == set(METRICS.names())
+    words = {"mask": "a mask", "explanations": "more maps"}
+    for spec in METRICS:
+        needs = ", ".join(words[need] for need in sorted(spec.needs - {"order"}))
+        direction = "higher" if spec.higher_is_better else "lower"
+        assert listed[spec.name] == [spec.category, direction, needs, spec.summary]
 
 
 class Brightest:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantus_vit.comparison import compare, group_scoring, grouping, meta_run
+from quantus_vit.comparison import compare, group_scoring, grouping, meta_run, protocol_for
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.folder import locked
 from quantus_vit.comparison.methods import METHODS, MethodSpec
@@ -402,6 +402,19 @@ def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) ->
     assert single.protocol.methods == ("Contribution",)
     with pytest.raises(ValueError, match="PointingGame, AUPRC: these metrics compare maps with masks"):
         make_plan(replace(named, overrides=("metrics",)), three, Images(LABELS, masks=()), "cpu")
+
+
+def test_a_protocol_for_a_model_and_data_names_what_was_changed(tmp_path, model: LinearModel) -> None:
+    classifier, dataset = classifier_of(model), Images(LABELS)
+    given = {"methods": ("Contribution", "Random"), "metrics": ("FaithfulnessEstimate",), "samples": 6}
+    settings = protocol_for("quick", classifier, dataset, **given)
+    assert (settings.protocol, settings.image_size) == ("quick", (SIZE, SIZE))
+    assert set(settings.overrides) == {"methods", "samples"}
+    assert compare(tmp_path, settings, classifier, dataset, quiet=True).complete
+    with pytest.raises(ValueError, match="unknown protocol 'fare'"):
+        protocol_for("fare", classifier, dataset)
+    with pytest.raises(TypeError, match="sample"):
+        protocol_for("quick", classifier, dataset, sample=3)
 
 
 def test_what_means_nothing_is_no_score_and_no_failure(tmp_path, model: LinearModel) -> None:
