@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..figures.boxplots import CLASS_COLOURS
-from ..report.answer import best_rows, deciding_metric
+from ..report.answer import best_rows, deciding_metric, places
 from ..report.bands import CurveBand, curve_bands
 from ..report.reading import MetricFacts, RunFolder
 from .base import FigureSpec, PrintRequest
@@ -97,20 +97,21 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
     if not metrics:
         return None
     methods = [method.label for method in run.methods]
-    places, means = np.full((len(metrics), len(methods)), np.nan), np.full((len(metrics), len(methods)), np.nan)
+    ranked, means = np.full((len(metrics), len(methods)), np.nan), np.full((len(metrics), len(methods)), np.nan)
     for i, metric in enumerate(metrics):
-        for place, row in enumerate(best_rows(run, metric), 1):
-            places[i, methods.index(row.method)] = place
+        place = places(run, metric)
+        for row in best_rows(run, metric):
+            ranked[i, methods.index(row.method)] = place[row.method]
             means[i, methods.index(row.method)] = row.mean
     roomy = not request.is_narrow and len(methods) <= 12
     longest = max(len(part) for method in run.methods for part in method.title.split("["))
     figure = Figure(figsize=(request.width, 0.17 * len(metrics) + 0.055 * longest + 0.3), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(places, cmap="Blues_r", vmin=1, vmax=1.15 * len(methods), aspect="auto", interpolation="nearest")
-    for (i, j), place in np.ndenumerate(places):
-        if not math.isnan(place):
-            text = f"{place:.0f}  {means[i, j]:.2f}" if roomy else f"{place:.0f}"
-            colour = "white" if place <= 0.45 * len(methods) else "black"
+    axes.imshow(ranked, cmap="Blues_r", vmin=1, vmax=1.15 * len(methods), aspect="auto", interpolation="nearest")
+    for (i, j), number in np.ndenumerate(ranked):
+        if not math.isnan(number):
+            text = f"{number:.0f}  {means[i, j]:.2f}" if roomy else f"{number:.0f}"
+            colour = "white" if number <= 0.45 * len(methods) else "black"
             axes.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
     axes.set_yticks(range(len(metrics)), [metric.row for metric in metrics])
     titles = [method.title.replace("[", "\n[", 1) for method in run.methods]

@@ -12,7 +12,7 @@ from ..statistics import TableRow
 from .html import number
 from .reading import MetricFacts, RunFolder
 
-__all__ = ["answer", "best_rows", "deciding_metric", "distrust", "question"]
+__all__ = ["answer", "best_rows", "deciding_metric", "distrust", "places", "question"]
 
 _FEW = 30
 """Fewer images than this are named as few."""
@@ -31,6 +31,12 @@ def deciding_metric(run: RunFolder) -> MetricFacts | None:
 def best_rows(run: RunFolder, metric: MetricFacts) -> list[TableRow]:
     """Rows of a metric's methods and controls, best mean first; those without a score are left out."""
     return sorted(_rows(run, metric), key=lambda row: -row.mean if metric.higher_is_better else row.mean)
+
+
+def places(run: RunFolder, metric: MetricFacts) -> dict[str, int]:
+    """Method -> its place by mean, 1 for the best; equal means share the better place."""
+    means = {row.method: row.mean if metric.higher_is_better else -row.mean for row in _rows(run, metric)}
+    return {method: 1 + sum(other > mean for other in means.values()) for method, mean in means.items()}
 
 
 def _rows(run: RunFolder, metric: MetricFacts) -> list[TableRow]:

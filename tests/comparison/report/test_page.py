@@ -19,7 +19,7 @@ from PIL import Image
 from quantus_vit.cli.main import main
 from quantus_vit.comparison.report import page as page_module
 from quantus_vit.comparison.report import write_report
-from quantus_vit.comparison.report.answer import answer, distrust
+from quantus_vit.comparison.report.answer import answer, distrust, places
 from quantus_vit.comparison.report.bands import curve_bands
 from quantus_vit.comparison.report.bundle import script
 from quantus_vit.comparison.report.explorer import disagreement
@@ -28,7 +28,7 @@ from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.report.reading import read_run
 from quantus_vit.comparison.report.recording import model_quality
 from quantus_vit.comparison.scores import Curve, Score
-from quantus_vit.comparison.statistics import write_table
+from quantus_vit.comparison.statistics import TableRow, write_table
 
 from .folders import CASES, EVIL, METHODS, METRICS, SIDE, relevance, write_folder
 
@@ -326,3 +326,11 @@ def test_rows_of_other_runs_are_left_out(folder) -> None:
     write_table(folder / "scores.csv", Score, [*rows, *foreign])
     assert read_run(folder).scores == rows
     assert len(rows) == len(METHODS) * len(METRICS) * len(CASES)
+
+
+def test_equal_means_share_a_place(folder) -> None:
+    run = read_run(folder)
+    rows = [replace(row, mean=0.6) if row.method == "LimeCXR" else row for row in run.table]
+    write_table(folder / "table1.csv", TableRow, rows)
+    assert places(read_run(folder), run.metrics[0]) == {"AttnLRP": 1, "LimeCXR": 1, "Random": 3}
+    assert places(run, replace(run.metrics[0], higher_is_better=False)) == {"AttnLRP": 3, "LimeCXR": 2, "Random": 1}

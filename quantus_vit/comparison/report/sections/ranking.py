@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...findings import ALPHA
 from ...meta_evaluation import EVERY_CONTROL, MetaRow
 from ...rank_rows import RankRow
 from ...significance import POWER
 from ...statistics import TableRow
-from ..answer import best_rows, deciding_metric
+from ..answer import best_rows, deciding_metric, places
 from ..html import Section, breakable, data_table, items, number, text_of
 from ..reading import MetricFacts, RunFolder
 from ..svg import critical_difference_diagram
@@ -33,11 +33,11 @@ def heat_map(run: RunFolder) -> list[str]:
     metrics = [metric for metric in run.metrics if any(row.metric == metric.row for row in run.table)]
     trust = {row.metric: row for row in run.meta if row.control == EVERY_CONTROL}
     head = "".join(_metric_head(run, metric, trust.get(metric.row)) for metric in metrics)
-    places = {metric.row: [row.method for row in best_rows(run, metric)] for metric in metrics}
+    ranked = {metric.row: places(run, metric) for metric in metrics}
     rows = {(row.metric, row.method): row for row in run.table}
     body = []
     for method in run.methods:
-        cells = [_heat_cell(rows.get((metric.row, method.label)), places[metric.row]) for metric in metrics]
+        cells = [_heat_cell(rows.get((metric.row, method.label)), ranked[metric.row]) for metric in metrics]
         body.append(f'<tr><th scope="row">{breakable(method.title)}</th>{"".join(cells)}</tr>')
     described = (
         "Place and mean of every method under every metric: 1 and the strongest blue is the best. Point at a cell, or "
@@ -68,11 +68,11 @@ def _metric_head(run: RunFolder, metric: MetricFacts, judged: MetaRow | None) ->
     return f'<th scope="col">{"<br>".join(lines)}</th>'
 
 
-def _heat_cell(row: TableRow | None, places: Sequence[str]) -> str:
+def _heat_cell(row: TableRow | None, ranked: Mapping[str, int]) -> str:
     if row is None or math.isnan(row.mean):
         reason = "no score" if row is None else f"no score ({row.nan} images without one)"
         return f'<td class="heat-none" tabindex="-1" data-readout="{reason}">-</td>'
-    place, count = places.index(row.method) + 1, len(places)
+    place, count = ranked[row.method], len(ranked)
     level = round((place - 1) / max(count - 1, 1) * (_LEVELS - 1))
     interval = "" if math.isnan(row.ci_low) else f", 95 % interval {number(row.ci_low)} to {number(row.ci_high)}"
     patients = f" of {row.n_patients} patients" if row.n_patients else ""

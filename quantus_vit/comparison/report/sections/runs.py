@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ranking import kendall_w
 from ...statistics import TableRow
-from ..answer import answer, deciding_metric, distrust
+from ..answer import answer, deciding_metric, distrust, places
 from ..html import Section, data_table, items, number, plain, text_of
 from ..reading import RunFolder
 
@@ -82,7 +82,7 @@ def _scores(runs: Sequence[RunFolder]) -> Section:
 
 
 def _placed(rows: Sequence[Sequence[str]], runs: Sequence[RunFolder]) -> list[list[str]]:
-    places = [_places(run) for run in runs]
+    ranked = [{(m.row, name): place for m in run.metrics for name, place in places(run, m).items()} for run in runs]
     titles = {method.title: method.label for run in runs for method in run.methods}
     return [
         [
@@ -90,22 +90,11 @@ def _placed(rows: Sequence[Sequence[str]], runs: Sequence[RunFolder]) -> list[li
             row[1],
             *(
                 f"{place[key]}. {cell}" if (key := (row[0], titles[row[1]])) in place else cell
-                for place, cell in zip(places, row[2:], strict=True)
+                for place, cell in zip(ranked, row[2:], strict=True)
             ),
         ]
         for row in rows
     ]
-
-
-def _places(run: RunFolder) -> dict[tuple[str, str], int]:
-    """Place of each method and control under each metric; equal means share the better place."""
-    places = {}
-    for metric in run.metrics:
-        means = {row.method: row.mean for row in run.table if row.metric == metric.row and not math.isnan(row.mean)}
-        sign = 1 if metric.higher_is_better else -1
-        for method, mean in means.items():
-            places[metric.row, method] = 1 + sum(sign * other > sign * mean for other in means.values())
-    return places
 
 
 def _told(row: TableRow | None) -> str:
