@@ -1,21 +1,37 @@
-"""How long a comparison will take, from its first case. Knows a model and the clock."""
+"""How long a comparison will take, said before it begins: from a timed probe of its first case.
+
+Knows how a map and a score are made, the model and the clock; writes no score.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy.typing as npt
 from torch import Tensor, nn
 
+from ..batch_size import BatchSize
+from .explaining import MethodCall
+from .group_scoring import GroupScorer
+from .images import Image
+from .ledger import Ledger
+from .mapping import MapMaker
+from .metrics import Scorer
+from .plan import Plan
+
 __all__ = ["Probe", "expectation", "probed"]
+
+Array = npt.NDArray[Any]
 
 
 @dataclass
 class Probe:
-    """What a case cost: seconds, and images that went through the model (copies of it count, too)."""
+    """What something cost: seconds, and images that went through the model (copies of it count, too)."""
 
     seconds: float = 0.0
     images: int = 0
@@ -38,26 +54,67 @@ def probed(module: nn.Module) -> Iterator[Probe]:
         probe.seconds = time.monotonic() - started
 
 
-def expectation(probe: Probe, cases: int, maps: int, cases_left: int) -> str:
-    """A sentence on what is to come.
+def expectation(plan: Plan, ledger: Ledger, image: Image, size: BatchSize, cases: int) -> str:
+    """Make the missing maps of one case, score one of them by each metric, and say what all cases will cost.
+
+    Maps that the run would make one by one are kept for it; scores are not. What fails is left out of the estimate: the
+    run comes to it and says why.
 
     Parameters
     ----------
-    probe : Probe
-        Of the first cases.
+    plan : Plan
+    ledger : Ledger
+    image : Image
+        Of the first case.
+    size : BatchSize
+        Maps that a metric takes at once.
     cases : int
-        How many these were.
-    maps : int
-        Maps a case.
-    cases_left : int
+        How many are to come, this one among them.
+
+    Returns
+    -------
+    str
+        One sentence: cases, maps, images through the model, time.
     """
-    share = cases_left / cases
-    first = "the first case" if cases == 1 else f"the first {cases} cases"
+    maker = MapMaker(plan, ledger)
+    scoring = GroupScorer(plan, ledger, maker, size)
+    maps: dict[str, Array] = {}
+    costs: dict[str, Probe] = {}
+    for call in plan.methods:
+        if any(_is_wanted(ledger, image, call, scorer) for scorer in plan.scorers):
+            relevance, costs[call.label] = _tried(plan, partial(maker.rehearse, image, call))
+            if relevance is not None:
+                maps[call.label] = relevance
+    seconds = sum(cost.seconds for cost in costs.values())
+    images = float(sum(cost.images for cost in costs.values()))
+    for scorer in plan.scorers:
+        calls = [call for call in plan.methods if call.label in maps and _is_wanted(ledger, image, call, scorer)]
+        if not calls:
+            continue
+        first = calls[0]
+        _, cost = _tried(plan, partial(scoring.rehearse, image, first, maps[first.label], scorer))
+        # A metric that makes maps anew costs by the method, any other the same for each.
+        explains = "explanations" in scorer.spec.needs
+        unit = max(costs[first.label].seconds, 1e-6)
+        seconds += cost.seconds * sum(costs[call.label].seconds / unit if explains else 1.0 for call in calls)
+        unit = max(costs[first.label].images, 1)
+        images += cost.images * sum(costs[call.label].images / unit if explains else 1.0 for call in calls)
     return (
-        f"{first} took {_duration(probe.seconds)}: {maps * cases} maps, {probe.images} images through the model; to "
-        f"come are {cases_left} cases, {maps * cases_left} maps, some {round(probe.images * share)} images through the "
-        f"model: about {_duration(probe.seconds * share)}"
+        f"to come: {cases} cases, {len(maps) * cases} maps, some {round(images * cases)} images through the model; "
+        f"about {_duration(seconds * cases)}, timed on the first case"
     )
+
+
+def _is_wanted(ledger: Ledger, image: Image, call: MethodCall, scorer: Scorer) -> bool:
+    return image.scored.suits(scorer) and ledger.lacks(image.case, call, scorer)
+
+
+def _tried(plan: Plan, work: Callable[[], Array]) -> tuple[Array | None, Probe]:
+    """What some work gives, None where it fails, and what it cost."""
+    result = None
+    with probed(plan.classifier.module) as probe, suppress(Exception):
+        result = work()
+    return result, probe
 
 
 def _duration(seconds: float) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from ..batch_size import BatchSize
@@ -79,11 +80,19 @@ class GroupScorer:
         for pair in missing:
             self._score_one(pair, scorer, explains)
 
+    def rehearse(self, image: Image, call: MethodCall, relevance: Array, scorer: Scorer) -> Array:
+        """Scores of one map that are not written, for an estimate of the time."""
+        pair = _Pair(image, call, relevance)
+        explain = self._explain_func(pair) if "explanations" in scorer.spec.needs else None
+        return np.array(self._scores(scorer, [pair], explain)[0][0])
+
+    def _explain_func(self, pair: _Pair) -> Callable[..., Array]:
+        return pair.call.explain_func(self.maker.explained(pair.image, pair.image.target))
+
     def _score_one(self, pair: _Pair, scorer: Scorer, explains: bool) -> None:
-        explain = pair.call.explain_func(self.maker.explained(pair.image, pair.image.target)) if explains else None
         curves: Curves = {}
         try:
-            ((values,), (curves,)) = self._scores(scorer, [pair], explain)
+            ((values,), (curves,)) = self._scores(scorer, [pair], self._explain_func(pair) if explains else None)
         except Exception as error:
             self.ledger.book(pair.image.case, pair.call.label, scorer.name, error)
             if is_of_the_machine(error):

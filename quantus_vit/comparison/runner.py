@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from ..batch_size import BatchSize
 from .cases import Case
-from .expected import expectation, probed
+from .expected import expectation
 from .folder import Logs
 from .group_scoring import GroupScorer
 from .grouping import groups_of
-from .images import ImageReader
+from .images import Image, ImageReader
 from .ledger import Ledger
 from .mapping import MapMaker
 from .plan import Plan
@@ -78,7 +78,7 @@ class ComparisonRun:
         return groups_of(self.plan)
 
     def run(self, quiet: bool = False, cases: Sequence[Case] | None = None) -> None:
-        """Compute what is missing; after the first case say how long the others will take.
+        """Say how long it will take, from a timed probe of the first case, and compute what is missing.
 
         Parameters
         ----------
@@ -103,20 +103,19 @@ class ComparisonRun:
         left = [group for group in groups if any(self.ledger.wants(case) for case in group)]
         hidden = quiet or sys.stderr is None
         # What is there already is not begun with, and so no part of the estimate of the time that is left.
-        total = sum(map(len, left)) * len(self.plan.methods)
+        cases_left = sum(map(len, left))
+        total = cases_left * len(self.plan.methods)
         with (
             tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="compare", smoothing=0.05) as bar,
             ImageReader(self.plan, self.ledger, left) as reader,
         ):
             size = self._batch_size() if left else BatchSize(1)
             for number, group in enumerate(left):
-                if hidden or number or len(left) < 2:
-                    self._run_group(group, reader, size, bar)
-                    continue
-                with probed(self.plan.classifier.module) as probe:
-                    self._run_group(group, reader, size, bar)
-                to_come = sum(map(len, left[1:]))
-                bar.write(expectation(probe, len(group), len(self.plan.methods), to_come), file=sys.stderr)
+                images = reader.next_group()
+                if images and not hidden and number == 0 and cases_left > 1:
+                    said = expectation(self.plan, self.ledger, images[0], size, cases_left)
+                    bar.write(said, file=sys.stderr)
+                self._run_group(group, images, size, bar)
 
     def is_complete(self) -> bool:
         """Whether every case has the scores that need no mask."""
@@ -130,8 +129,7 @@ class ComparisonRun:
             raise ValueError(f"{case.identity} cannot be read any more")
         return MapMaker(self.plan, self.ledger).map(images[0], label, target)
 
-    def _run_group(self, group: Sequence[Case], reader: ImageReader, size: BatchSize, bar: tqdm[Any]) -> None:
-        images = reader.next_group()
+    def _run_group(self, group: Sequence[Case], images: Sequence[Image], size: BatchSize, bar: tqdm[Any]) -> None:
         maker = MapMaker(self.plan, self.ledger)
         for call in self.plan.methods:
             bar.set_postfix_str(call.label, refresh=False)

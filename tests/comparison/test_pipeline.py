@@ -30,13 +30,15 @@ pytestmark = pytest.mark.usefixtures("contribution_method")
 
 def compared(folder: Path, model: LinearModel, dataset: Images | None = None, **changes) -> Outcome:
     options = {
-        name: changes.pop(name) for name in ("report_only", "retry_failed", "meta_evaluation") if name in changes
+        name: changes.pop(name)
+        for name in ("report_only", "retry_failed", "meta_evaluation", "quiet")
+        if name in changes
     }
     names, task = changes.pop("model_classes", CLASSES), changes.pop("task", "multiclass")
     dataset = dataset or Images(LABELS)
     settings = replace(protocol(**changes), data_digest=data_digest(dataset))
     classifier = classifier_of(model, names, task)
-    return compare(folder, settings, classifier, dataset, quiet=True, command="a <b>", **options)
+    return compare(folder, settings, classifier, dataset, command="a <b>", **{"quiet": True, **options})
 
 
 def test_all_files_of_the_contract_are_there(tmp_path, model: LinearModel) -> None:
@@ -135,15 +137,29 @@ META = {
 }
 
 
-def test_the_first_case_says_how_long_the_others_take(tmp_path, model: LinearModel, capfd) -> None:
+def test_a_probe_says_before_the_first_score_how_long_it_will_take(tmp_path, model: LinearModel, capfd) -> None:
     dataset = Images(LABELS)
     settings = replace(protocol(), data_digest=data_digest(dataset))
-    compare(tmp_path, settings, classifier_of(model), dataset)
+    compare(tmp_path / "told", settings, classifier_of(model), dataset)
     said = capfd.readouterr().err
-    assert "to come are 5 cases, 10 maps, some " in said
-    # One prediction; then FaithfulnessEstimate's 1 + 24 predictions of each map: no method predicts here.
-    images = int(re.search(r"2 maps, (\d+) images through the model", said)[1])
-    assert images == 1 + 2 * (1 + 3 * SIZE * SIZE // 8)
+    # FaithfulnessEstimate's 1 + 24 predictions of each map: no method predicts here.
+    images = 6 * 2 * (1 + 3 * SIZE * SIZE // 8)
+    assert f"to come: 6 cases, 12 maps, some {images} images through the model; about " in said
+    compare(tmp_path / "quiet", settings, classifier_of(model), dataset, quiet=True)
+    assert "to come" not in capfd.readouterr().err
+    for file in ("scores.csv", "predictions.csv", "errors.csv", "notes.csv"):
+        assert (tmp_path / "told" / file).read_text() == (tmp_path / "quiet" / file).read_text()
+
+
+def test_a_probe_leaves_failures_to_the_run(tmp_path, model: LinearModel, capfd, monkeypatch) -> None:
+    def fails(*args: object) -> None:
+        raise MemoryError("no room for it")
+
+    monkeypatch.setattr(group_scoring.GroupScorer, "rehearse", fails)
+    compared(tmp_path, model, quiet=False)
+    assert "to come: 6 cases, 12 maps, some 0 images" in capfd.readouterr().err
+    assert len(read_rows(tmp_path / "scores.csv")) == 1 + 12
+    assert len(read_rows(tmp_path / "errors.csv")) == 1
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
