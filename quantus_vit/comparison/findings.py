@@ -118,6 +118,13 @@ def caveats(content: ReportContent) -> list[str]:
             f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
             "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are not comparable."
         )
+    in_table = {(row.method, row.metric) for row in content.summary.table}
+    partly = dict.fromkeys(row.method for row in content.summary.excluded if (row.method, row.metric) in in_table)
+    if partly:
+        items.append(
+            f"{', '.join(partly)}: made of a mask that not all images have, and scored on those that have it. Compare "
+            "it by the paired tests, which take the images that both methods have, not by its mean; it has no rank."
+        )
     if any(kind for kind in {row.mask_kind for row in content.summary.table} if "box" in kind):
         items.append(
             "Some masks are boxes, which hold healthy tissue too: shares inside them are not comparable with those "

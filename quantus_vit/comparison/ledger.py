@@ -94,6 +94,7 @@ class Ledger:
             for scorer in plan.scorers:
                 if plan.excluded(call, scorer):  # there is nothing to score
                     self._done[:, self._columns[call.label, scorer.name]] = True
+        self._leave_out_what_lacks_a_mask()
         for row in scores_of(plan, logs):
             self._mark(row)
         self._predictions = {(row.path, row.label): row for row in logs.predictions.rows}
@@ -111,9 +112,9 @@ class Ledger:
 
     def is_complete(self) -> bool:
         """Whether every case has the scores that need no mask."""
-        everywhere = [scorer.name for scorer in self.plan.scorers if scorer.mask is None]
-        columns = [self._columns[call.label, name] for call in self.plan.methods for name in everywhere]
-        return bool(self._done[:, columns].all())
+        methods = [call.label for call in self.plan.methods if self.plan.mask_of(call) is None]
+        metrics = [scorer.name for scorer in self.plan.scorers if scorer.mask is None]
+        return bool(self._done[:, [self._columns[method, metric] for method in methods for metric in metrics]].all())
 
     def prediction(self, case: Case) -> Prediction | None:
         """What the model says of a case, if it has been asked."""
@@ -165,6 +166,17 @@ class Ledger:
         if not worked and failures >= min(_HOPELESS_AFTER, len(self.plan.cases)):
             what = f"method {method!r}" + (f" with metric {metric!r}" if metric else "")
             raise ValueError(f"{what} failed on {failures} images and worked on none: {one_line(error)}") from error
+
+    def _leave_out_what_lacks_a_mask(self) -> None:
+        """There is nothing to score where an image has no mask that the method or the metric needs."""
+        needed = {
+            self._columns[call.label, scorer.name]: {self.plan.mask_of(call), scorer.mask} - {None}
+            for call in self.plan.methods
+            for scorer in self.plan.scorers
+        }
+        for number, case in enumerate(self.plan.cases):
+            there = self.plan.annotated(case)
+            self._done[number, [column for column, masks in needed.items() if not masks <= there]] = True
 
     def _mark(self, row: Score) -> None:
         self._done[self._cases[row.path, row.label], self._columns[row.method, row.metric]] = True

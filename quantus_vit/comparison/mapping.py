@@ -92,6 +92,8 @@ class MapMaker:
         return bool(self._lacking(image, call))
 
     def _lacking(self, image: Image, call: MethodCall) -> list[Any]:
+        if not self.plan.applies(call, image.scored.masks):
+            return []
         return [s for s in self.plan.scorers if self.ledger.lacks(image.case, call, s) and image.scored.suits(s)]
 
     def _map_or_failure(self, image: Image, call: MethodCall) -> Array | None:

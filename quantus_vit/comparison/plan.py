@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -45,10 +46,29 @@ class Plan:
         """Why a metric means nothing for a method, so that there is no score; "" where it does."""
         return scorer.spec.excludes(call.spec)
 
+    def mask_of(self, call: MethodCall) -> str | None:
+        """Finding or organ whose mask a method's map is made of, itself or by another's map; None for no mask."""
+        if call.spec.of_another:
+            return next((self.mask_of(one) for one in self.methods if one.label == call.options.get("method")), None)
+        return call.spec.mask(call.options)
+
+    def applies(self, call: MethodCall, masks: Mapping[str, torch.Tensor]) -> bool:
+        """Whether a method can make a map of an image with these masks: one that needs a mask needs it not empty."""
+        name = self.mask_of(call)
+        return name is None or (name in masks and bool(masks[name].any()))
+
+    def annotated(self, case: Case) -> set[str]:
+        """Names of the masks that a case may be compared with, which may turn out to be empty; reads no pixel."""
+        return self._comparable(case, self.dataset.records[case.index].annotations)
+
     def masks_for(self, case: Case, sample: Sample) -> dict[str, torch.Tensor]:
         """Masks that a case may be compared with: of its own finding, and of what is no class (lungs, "infection")."""
+        names = self._comparable(case, sample.masks)
+        return {name: mask for name, mask in sample.masks.items() if name in names}
+
+    def _comparable(self, case: Case, names: Iterable[str]) -> set[str]:
         classes = {name.casefold() for name in self.dataset.class_names} - {case.label.casefold()}
-        return {name: mask for name, mask in sample.masks.items() if name.casefold() not in classes}
+        return {name for name in names if name.casefold() not in classes}
 
     def patients(self) -> dict[str, str]:
         """Image -> its patient, for the images whose patient is known."""

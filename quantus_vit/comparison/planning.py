@@ -15,7 +15,7 @@ from ..data import XrayDataset
 from ..models import Classifier
 from .calls import Call
 from .cases import cases_of, data_digest, match_labels
-from .explaining import method_calls
+from .explaining import MethodCall, method_calls
 from .methods import METHODS
 from .metrics import METRICS, Scorer, build_scorers
 from .plan import Plan
@@ -102,6 +102,7 @@ def make_plan(
     for scorer in scorers:
         _check_settings(scorer)
     _check_masks(protocol, scorers)
+    _check_masks_of_methods(methods, masks)
     plan = Plan(protocol, classifier, dataset, selection.cases, tuple(methods), tuple(scorers), device)
     return plan, selection, matching.labels
 
@@ -123,9 +124,11 @@ def _without_unserved(protocol: Protocol, classifier: Classifier, masks: tuple[s
 
 def _served(name: str, classifier: Classifier, masks: tuple[str, ...]) -> bool:
     call = Call.parse(name)
-    needs = METHODS[call.name].needs if call.name in METHODS else frozenset()
-    mask = call.options.get("mask", "lung")
-    return ("other class" not in needs or len(classifier.class_names) > 1) and ("mask" not in needs or mask in masks)
+    if call.name not in METHODS:
+        return True
+    spec = METHODS[call.name]
+    mask = spec.mask(call.options)
+    return ("other class" not in spec.needs or len(classifier.class_names) > 1) and (mask is None or mask in masks)
 
 
 def _check_settings(scorer: Scorer) -> None:
@@ -146,6 +149,15 @@ def _check_masks(protocol: Protocol, scorers: list[Scorer]) -> None:
             "data with masks (a table with columns mask:FINDING or box:FINDING, a folder with DIR/masks/FINDING, "
             "phantoms, COVID-QU-Ex with --subset infection; docs/data.md), or other metrics"
         )
+
+
+def _check_masks_of_methods(methods: list[MethodCall], masks: tuple[str, ...]) -> None:
+    """Refuse methods that are made of a mask where no image of the sample has it."""
+    for call in methods:
+        mask = call.spec.mask(call.options)
+        if mask is not None and mask not in masks:
+            there = f"they have {', '.join(masks)}: {call.spec.name}[mask=NAME]" if masks else "they have no masks"
+            raise ValueError(f"{call.label} is made of the mask {mask!r}, which no image of the sample has; {there}")
 
 
 def try_first_image(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,7 @@ def rank_rows(
     higher_is_better: Mapping[str, bool],
     roles: Mapping[str, str] | None = None,
     patients: Mapping[str, str] | None = None,
+    made_of_masks: Collection[str] = (),
 ) -> list[RankRow]:
     """Mean ranks under each metric with two methods or more, best first.
 
@@ -57,11 +58,20 @@ def rank_rows(
         Method -> "method" or "control"; both are ranked.
     patients : mapping, optional
         Image -> its patient; the scores of a patient's images are averaged before they are ranked.
+    made_of_masks : collection of str
+        Methods that mean nothing on an image without their mask. Where that leaves one with fewer cases than the metric
+        has, it is not ranked: the ranks of all others would be over these cases alone.
     """
     groups = grouped(scores)
     rows: list[RankRow] = []
     for metric in dict.fromkeys(metric for metric, _ in groups):
         of_methods = {method: group for (m, method), group in groups.items() if m == metric}
+        cases = {(row.path, row.label) for group in of_methods.values() for row in group}
+        of_methods = {
+            method: group
+            for method, group in of_methods.items()
+            if method not in made_of_masks or len({(row.path, row.label) for row in group}) == len(cases)
+        }
         if len(of_methods) < 2:
             continue
         columns = [_means_of_complete(group, list(of_methods.values()), patients) for group in of_methods.values()]

@@ -11,6 +11,7 @@ from .planning import mask_kinds
 from .rank_rows import RankRow, rank_rows
 from .removal_shift import RemovalShiftRow
 from .runner import ComparisonRun
+from .scores import Score
 from .sensitivity import SensitivityTables
 from .significance import SignificanceRow, significance
 from .statistics import (
@@ -30,7 +31,7 @@ __all__ = ["ExclusionRow", "Summary", "summarise", "write_summary"]
 
 @dataclass(frozen=True)
 class ExclusionRow:
-    """A method for which a metric means nothing, so that there is no score: a row of ``not_applicable.csv``."""
+    """A method for which a metric means nothing, on all images or on some: a row of ``not_applicable.csv``."""
 
     method: str
     metric: str
@@ -69,10 +70,11 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
     higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
     patients = plan.patients()
     correct = {(row.path, row.label): bool(row.correct) for row in run.predictions()}
+    made_of_masks = [call.label for call in plan.methods if plan.mask_of(call) is not None]
     return Summary(
         table=table(scores, about, roles, patients),
         significance=significance(scores, roles, patients),
-        ranks=rank_rows(scores, higher, roles, patients),
+        ranks=rank_rows(scores, higher, roles, patients, made_of_masks),
         by_class=by_class(scores, labels),
         by_prediction=by_prediction(scores, correct),
         by_confidence=by_confidence(scores, _confidence(run)),
@@ -83,8 +85,26 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
             for scorer in plan.scorers
             for call in plan.methods
             if plan.excluded(call, scorer)
-        ],
+        ]
+        + _without_mask(run, scores),
     )
+
+
+def _without_mask(run: ComparisonRun, scores: Sequence[Score]) -> list[ExclusionRow]:
+    """Methods that are made of a mask, where a metric has cases without it."""
+    cases: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for row in scores:
+        cases.setdefault((row.metric, row.method), set()).add((row.path, row.label))
+    rows = []
+    for scorer in run.plan.scorers:
+        every = set().union(*(found for (metric, _), found in cases.items() if metric == scorer.name))
+        for call in run.plan.methods:
+            mask = run.plan.mask_of(call)
+            lacking = len(every - cases.get((scorer.name, call.label), set()))
+            if mask is not None and lacking and not run.plan.excluded(call, scorer):
+                reason = f"{lacking} of {len(every)} cases have no mask {mask!r}, which it is made of"
+                rows.append(ExclusionRow(call.label, scorer.name, reason))
+    return rows
 
 
 def _confidence(run: ComparisonRun) -> dict[tuple[str, str], float]:

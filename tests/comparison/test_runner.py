@@ -6,6 +6,8 @@ import errno
 import math
 import threading
 import warnings
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from quantus_vit.comparison.explaining import MethodCall
 from quantus_vit.comparison.reading import ReadAhead
 from quantus_vit.comparison.runner import ComparisonRun
 from quantus_vit.comparison.scores import Score
+from quantus_vit.comparison.summary import summarise
 from quantus_vit.errors import UnsupportedOperationError
 
 from .toys import CLASSES, Images, LinearModel, contribution, logs_of, protocol, start, unreadable
@@ -284,6 +287,39 @@ def test_a_method_that_never_works_stops_the_run(tmp_path, model: LinearModel, s
     run = start(tmp_path, model, Images(LABELS), protocol(methods=(scripted(broken),)))
     with pytest.raises(ValueError, match=r"method 'Scripted' failed on 3 images and worked on none: .*no such layer"):
         run.run(quiet=True)
+
+
+def test_a_method_that_is_made_of_a_mask_leaves_out_images_without_it(tmp_path, model: LinearModel) -> None:
+    dataset = Images(LABELS)
+    for index in (0, 1, 2, 4):  # four of six, the first three among them
+        dataset.records[index] = replace(dataset.records[index], annotations={})
+    methods = ("Contribution", "Random", "MaskPrior", "Blurred[method=MaskPrior]")
+    run = finish(tmp_path, model, dataset, protocol(methods=methods, tie_breaks=1))
+    assert logs_of(tmp_path).failures.rows == []
+    assert run.is_complete()
+    assert run.cases_left() == []
+    scored = Counter(row.method for row in scores_in(tmp_path))
+    assert scored == {"Contribution": 6, "Random": 6, "MaskPrior": 2, "Blurred[method=MaskPrior]": 2}
+    summary = summarise(run, CLASSES)
+    assert {row.method: row.n for row in summary.ranks} == {"Contribution": 6, "Random": 6}
+    assert {(row.method, row.metric): row.reason.split(",")[0] for row in summary.excluded} == {
+        (method, "FaithfulnessEstimate"): "4 of 6 cases have no mask 'lung'" for method in methods[2:]
+    }
+
+
+def test_a_method_that_is_made_of_a_mask_leaves_out_images_whose_mask_is_empty(tmp_path, model: LinearModel) -> None:
+    run = finish(tmp_path, model, settings=protocol(methods=("Contribution", "MaskPrior[mask=infection]")))
+    assert logs_of(tmp_path).failures.rows == []
+    assert run.is_complete()
+    assert sum(row.method.startswith("MaskPrior") for row in scores_in(tmp_path)) == 4  # the third class has no lesion
+
+
+@pytest.mark.parametrize(("masks", "what"), [((), "they have no masks"), (("heart",), "they have heart")])
+def test_a_method_that_is_made_of_a_mask_that_no_image_has_is_refused(
+    tmp_path, model: LinearModel, masks, what
+) -> None:
+    with pytest.raises(ValueError, match=f"MaskPrior is made of the mask 'lung', .*{what}"):
+        start(tmp_path, model, Images(LABELS, masks=masks), protocol(methods=("Contribution", "MaskPrior")))
 
 
 def test_a_metric_that_never_works_stops_the_run(tmp_path, model: LinearModel, monkeypatch) -> None:

@@ -93,7 +93,8 @@ class MethodSpec:
         Makes the map ``(1, H, W)`` itself, ``make(inputs, **options)``, see :class:`ControlInputs`; for controls, and
         where ``quantus.explain`` cannot pass what a method needs.
     needs : frozenset of str
-        See :data:`MethodNeed`. Where model and data lack it, a protocol's own list goes without the method.
+        See :data:`MethodNeed`. Where model and data lack it, a protocol's own list goes without the method; an image
+        without the mask has no score by it.
     """
 
     name: str
@@ -108,6 +109,10 @@ class MethodSpec:
     lower_precision: bool = False
     make: Callable[..., npt.NDArray[np.float32]] | None = None
     needs: frozenset[MethodNeed] = frozenset()
+
+    def mask(self, options: Mapping[str, Any]) -> str | None:
+        """Finding or organ whose mask the map is made of, by the options; None where it needs no mask."""
+        return str(options.get("mask", "lung")) if "mask" in self.needs else None
 
 
 METHODS: Table[MethodSpec] = Table("method", MethodSpec)

@@ -68,7 +68,13 @@ def answer(run: RunFolder) -> list[str]:
     first = f"By {metric.row}{why} {_told(methods[0])} comes first"
     if len(methods) > 1:
         first += f", before {_told(methods[1])}; {_difference(run, metric, methods[0], methods[1])}"
-    return [f"{first}.", _against_controls(run, metric, methods, [row for row in rows if row.role == "control"])]
+    return [f"{first}.", _against_controls(run, metric, methods, _controls(rows))]
+
+
+def _controls(rows: Sequence[TableRow]) -> list[TableRow]:
+    """Controls that were scored on all cases: a mean over those that have a mask cannot be set beside the others."""
+    most = max(row.n + row.nan for row in rows)
+    return [row for row in rows if row.role == "control" and row.n + row.nan == most]
 
 
 def _told(row: TableRow) -> str:

@@ -108,6 +108,13 @@ def test_answer_in_two_sentences_with_intervals_and_doubts(folder) -> None:
     assert doubts[-1] == "A caveat."
 
 
+def test_a_control_on_fewer_images_is_not_the_best_control(folder) -> None:
+    with (folder / "table1.csv").open("a") as file:
+        file.write(f"MaskPrior,{METRICS[0]},0.9,0.8,1.0,0.9,2,0,faithfulness,,control,0\n")
+    _, second = answer(read_run(folder))
+    assert "the best control, Random with 0.000" in second
+
+
 def test_an_unfinished_run_says_so_first(folder) -> None:
     run = read_run(write_folder(folder, complete=False))
     assert distrust(run)[0].startswith("The run is not finished: scores cover 4 of 4 cases")
