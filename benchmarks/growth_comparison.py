@@ -142,7 +142,7 @@ def weigh_files() -> None:
         store = MapStore(Path(folder) / "maps")
         generator = np.random.default_rng(0)
         kinds = {
-            "patches of 16 pixels, bilinear": np.kron(generator.random((14, 14)), np.ones((16, 16))),
+            "patches of 16 pixels": np.kron(generator.random((14, 14)), np.ones((16, 16))),
             "superpixels": generator.random(80)[np.indices((224, 224)).sum(0) // 6],
             "noise": generator.random((224, 224)),
         }

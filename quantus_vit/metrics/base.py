@@ -159,9 +159,8 @@ disable_warnings, display_progressbar
     ) -> list[float]:
         """Scores of a batch, for releases of Quantus from 0.4 on."""
         masks = [None] * len(x_batch) if s_batch is None else s_batch
-        runs = [
-            self.scoring(model, x, int(y), a, s) for x, y, a, s in zip(x_batch, y_batch, a_batch, masks, strict=True)
-        ]
+        batch = zip(x_batch, y_batch, a_batch, masks, strict=True)
+        runs = [self.scoring(model, x, int(y), a, s) for x, y, a, s in batch]
         return self.finish(self._run_together(model, runs))
 
     def evaluate_instance(self, model: Any, x: Array, y: Any, a: Array, s: Array | None = None, **_: Any) -> float:
@@ -175,14 +174,10 @@ disable_warnings, display_progressbar
         ----------
         model : ModelInterface
             Quantus' wrapper of the model.
-        x : ndarray
-            ``(C, H, W)``.
-        y : int
-            The explained class.
-        a : ndarray
-            ``(1, H, W)`` or ``(C, H, W)``.
-        s : ndarray, optional
-            The mask, bool ``(1, H, W)``.
+        x, y : ndarray, int
+            The image ``(C, H, W)``, and the explained class.
+        a, s : ndarray
+            The map, ``(1, H, W)`` or ``(C, H, W)``, and the mask, bool ``(1, H, W)``, if there is one.
 
         Yields
         ------
