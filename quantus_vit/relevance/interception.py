@@ -18,11 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from . import functional
 from .handlers import ALWAYS, HANDLERS
-from .handlers.activation import DROPOUTS
 from .recorder import Recorder
 from .routing import METADATA
 from .tail import Call
 from .tensors import is_traced
+from .training_mode import DROPOUTS
 from .weights import KEEPS
 
 __all__ = ["Interception"]

@@ -18,7 +18,7 @@ class ModuleLocator:
     """Names of modules, by a parameter they own or by the call stack."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self.model = model
         self._modules = _modules_of(model)
         self._names = {id(module): name for name, module in self._modules}
         self._methods: dict[CodeType, bool] = {}
@@ -63,7 +63,7 @@ class ModuleLocator:
 
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""
-        running = type(self._model.get_submodule(self.current()))
+        running = type(self.model.get_submodule(self.current()))
         return sum(type(module) is running for _, module in self._modules)
 
     def current(self) -> str:

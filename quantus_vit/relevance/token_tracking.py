@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from .location import ModuleLocator
 from .routing import METADATA
 from .token_positions import NOWHERE, MixedPlacesError, Positions, PositionTable, Record
+from .training_mode import refuse_training
 
 __all__ = ["TokenTracking", "handles"]
 
@@ -96,6 +97,7 @@ class TokenTracking(TorchFunctionMode):
         options = dict(kwargs or {})
         if not self._records or func in _QUESTIONS:
             return func(*args, **options)
+        refuse_training(self._locator.model, func, args, options, self._locator.describe)
         found = [self.record_of(x) for x in _tensors_of(args, options)]
         if not any(record is not None and record.sets for record in found):
             self._check_seen(func, args, options)

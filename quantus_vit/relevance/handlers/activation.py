@@ -11,6 +11,7 @@ from torch import Tensor
 from ..operations.function import Activation, Gelu
 from ..recorder import Recorder
 from ..tensors import traced
+from ..training_mode import refuse_random_numbers
 from .table import handles
 
 
@@ -38,15 +39,17 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
     return recorder.overwritten.add(x, output) if inplace else output  # never in place: the graph keeps its input
 
 
-_DROPOUTS = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
-
-DROPOUTS = frozenset([torch.dropout, *(getattr(F, name) for name in _DROPOUTS.split())])
-
-
-@handles((F, _DROPOUTS), (torch, "dropout"))
+@handles((F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"), (torch, "dropout"))
 def dropout(
     recorder: Recorder, func: Any, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
     if training and p:
         raise ValueError("dropout is active; call model.eval() before explaining it")
     return input
+
+
+@handles((torch, "rand randn rand_like randn_like"), (Tensor, "bernoulli_"), always=True)
+def random(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Random numbers, which in training are those of stochastic depth, dropped tokens and the like."""
+    refuse_random_numbers(recorder.locator.model, recorder.locator.describe)
+    return recorder.run(func, *args, **kwargs)

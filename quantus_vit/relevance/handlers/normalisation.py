@@ -83,7 +83,7 @@ def group_norm(
     return normalise(recorder, Normalisation(lambda y: F.group_norm(y, num_groups, w, b, eps), frozen, b), x, weight)
 
 
-@handles((F, "batch_norm"))
+@handles((F, "batch_norm"), always=True)
 def batch_norm(
     recorder: Recorder,
     func: Any,
@@ -96,11 +96,11 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
+    if training or running_var is None:
+        raise ValueError("batch normalisation is in training mode; call model.eval() before explaining it")
     x, w, b = recorder.detach_parameters((input, weight, bias))
     if not traced(x):
         return func(x, running_mean, running_var, w, b, training, momentum, eps)
-    if training or running_var is None:
-        raise ValueError("batch normalisation is in training mode; call model.eval() before explaining it")
 
     scale = (running_var + eps).rsqrt() if w is None else w * (running_var + eps).rsqrt()
     shift = scale * -running_mean if b is None else b - scale * running_mean  # type: ignore[operator]
