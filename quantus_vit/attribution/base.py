@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..relevance import Trace
 from ..relevance.forward import original
+from ..relevance.numerics import HALF
 from .graphed import Capture, Graphed
 from .inputs import (
     Target,
@@ -27,7 +28,7 @@ from .inputs import (
     split_batch,
 )
 
-__all__ = ["AttributionMethod", "PropagationMethod", "like_captum", "require_relevance"]
+__all__ = ["AttributionMethod", "PropagationMethod", "check_finite", "like_captum", "require_relevance"]
 
 if TYPE_CHECKING:
 
@@ -148,7 +149,8 @@ class AttributionMethod(Attribution):
             part = parts[number]
             along = along_batch(forward_args, part, len(inputs))
             with own_modes():
-                maps[number] = self._attribute(inputs[part], None if targets is None else targets[part], along)
+                found = self._attribute(inputs[part], None if targets is None else targets[part], along)
+            maps[number] = check_finite(found)
         return maps[0] if len(maps) == 1 else torch.cat([maps[number] for number in range(len(parts))])
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
@@ -238,7 +240,7 @@ class PropagationMethod(AttributionMethod):
                 traced = self._trace(inputs[part], ())
                 size, classes = traced.logits.shape
                 targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-                found.append(torch.stack(self._maps(traced, targets, inputs[part]), 1))
+                found.append(check_finite(torch.stack(self._maps(traced, targets, inputs[part]), 1)))
         return torch.cat(found)
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
@@ -252,6 +254,22 @@ class PropagationMethod(AttributionMethod):
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         """One attribution for each of the targets (N,); the passes for all targets go side by side."""
         raise NotImplementedError
+
+
+def check_finite(maps: Tensor) -> Tensor:
+    """The maps, if half precision, whose range is small, held all their numbers.
+
+    Raises
+    ------
+    ValueError
+        It did not.
+    """
+    if maps.dtype in HALF and not bool(maps.isfinite().all()):
+        raise ValueError(
+            f"maps are not finite: numbers on their way left the range of {maps.dtype}; convert model and inputs with "
+            ".float() (or, from float16, .bfloat16())"
+        )
+    return maps
 
 
 def require_relevance(message: Tensor | None) -> Tensor:

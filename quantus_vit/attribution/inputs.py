@@ -63,7 +63,10 @@ def check_inputs(inputs: Any, volumes: bool = True) -> Tensor:
         raise ValueError(f"inputs must have shape (N, C, H, W) with N > 0, not {tuple(inputs.shape)}{hint}")
     if not inputs.is_floating_point():
         raise TypeError(f"inputs must be floating point, not {inputs.dtype}; convert and normalise them as in training")
-    return inputs
+    if inputs.is_meta:
+        raise ValueError("inputs are on the meta device, where tensors have no values; there is nothing to explain")
+    has_own_storage = type(inputs).__torch_dispatch__ is Tensor.__torch_dispatch__
+    return inputs.as_subclass(Tensor) if has_own_storage else inputs  # calls on a subclass may run unseen
 
 
 def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..relevance import Composite, Trace, TraceOptions, trace
 from ..relevance.forward import original
 from ..relevance.positional import UnsignedEpsilon, pa_lrp
-from .base import PropagationMethod, require_relevance
+from .base import PropagationMethod, check_finite, require_relevance
 from .inputs import Target, check_inputs, one_hot, parse_target, resolve_target
 from .position_maps import over_patches, position_relevance
 
@@ -60,7 +60,8 @@ class PositionalLRP(PropagationMethod):
         self.check_model(inputs)
         wanted = parse_target(target, len(inputs))
         traced = self._trace(inputs, ())
-        return self._parts(traced, [resolve_target(wanted, traced.logits)])[0]
+        (parts,) = self._parts(traced, [resolve_target(wanted, traced.logits)])
+        return PositionalParts(*map(check_finite, parts))
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
         options = TraceOptions(

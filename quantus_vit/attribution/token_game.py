@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance.forward import logits_of
+from ..relevance.model_errors import clearer_error
 from ..relevance.token_removal import TokenRemoval
 from .base import AttributionMethod, like_captum
 from .grid import check_interpolation, resize
@@ -64,8 +65,15 @@ class TokenGame:
 
     def _forward(self, size: int) -> Tensor:
         args = map_batched(self._args, 1, lambda x: x.expand(size, *x.shape[1:]))
-        with torch.no_grad():
-            return logits_of(self._removal(self._image.expand(size, *self._image.shape[1:]), *args)).detach()
+        images = self._image.expand(size, *self._image.shape[1:])
+        try:
+            with torch.no_grad():
+                return logits_of(self._removal(images, *args)).detach()
+        except RuntimeError as error:
+            clearer = clearer_error(error, self._removal.model, self._image)
+            if clearer is None:
+                raise
+            raise clearer from error
 
 
 class TokenRemovalMethod(AttributionMethod):

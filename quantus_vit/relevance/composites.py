@@ -80,6 +80,9 @@ class Composite:
                 check_rule(rule, kind, self.message_kind)
         object.__setattr__(self, "rules", MappingProxyType(dict(self.rules)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message_kind, dict(self.rules), self.exceptions, self.chosen)
+
     def using(self, **rules: Rule[Any]) -> Composite:
         """The same composite with other rules for some kinds."""
         return replace(self, rules={**self.rules, **rules}, chosen=self.chosen | rules.keys())

@@ -33,6 +33,12 @@ def clearer_error(error: RuntimeError, model: nn.Module, inputs: Tensor) -> Exce
         wanted, given = channels.groups()
         hint = "; repeat a grey image with .expand(-1, 3, -1, -1)" if (wanted, given) == ("3", "1") else ""
         return ValueError(f"the model takes images of {wanted} channels, and inputs have {given}{hint}")
+    of_inference = next((name for name, p in model.named_parameters() if p.is_inference()), None)
+    if of_inference is not None and "inference tensor" in text.lower():
+        return ValueError(
+            f"the model's parameters ('{of_inference}' and perhaps others) were made under torch.inference_mode, and "
+            "no gradient goes through those; make or load the model outside of it"
+        )
     if "Inference tensors cannot be saved" in text or "inference tensor" in text.lower():
         return ValueError(
             "the model computes a part of its forward under torch.inference_mode, through which no gradient and no "
