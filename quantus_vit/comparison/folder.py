@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from .maps import MapStore
 from .protocol import Protocol, load_config, save_config
-from .scores import CsvLog, Curve, Failure, Note, Prediction, Score, TieBreak
+from .scores import CsvLog, Curve, Failure, MaskArea, Note, Prediction, Score, TieBreak
 
 __all__ = ["SHARES", "Logs", "locked", "prepare"]
 
@@ -78,6 +78,7 @@ class Logs:
     failures: CsvLog[Failure]
     notes: CsvLog[Note]
     curves: CsvLog[Curve]
+    mask_areas: CsvLog[MaskArea]
     maps: MapStore
 
     @classmethod
@@ -96,6 +97,7 @@ class Logs:
             CsvLog(folder / "errors.csv", Failure),
             CsvLog(folder / "notes.csv", Note),
             CsvLog(folder / "curves.csv", Curve),
+            CsvLog(folder / "mask_areas.csv", MaskArea),
             MapStore(folder / "maps"),
         )
 

@@ -90,11 +90,13 @@ class ImageReader:
             if self.ledger.wants(case):
                 self._book(case, error)
             return None
+        masks = plan.masks_for(case, sample)
         if known is None:
-            self.ledger.add_prediction(case, prediction)
+            areas = {name: float(mask.float().mean()) for name, mask in masks.items()}
+            self.ledger.add_prediction(case, prediction, areas)
         predicted = int(np.argmax(prediction.values()))
         target = case.target if plan.protocol.target == "label" else predicted
-        scored = ScoredImage(sample.image, target, plan.masks_for(case, sample), image_seed(case.identity))
+        scored = ScoredImage(sample.image, target, masks, image_seed(case.identity))
         return Image(case, sample, prediction.predicted, target, scored)
 
     def _book(self, case: Case, error: Exception) -> None:

@@ -19,7 +19,7 @@ from .folder import Logs
 from .metrics import Scorer
 from .plan import Plan
 from .rows import scores_of
-from .scores import Curve, Failure, Note, Prediction, Score, TieBreak
+from .scores import Curve, Failure, MaskArea, Note, Prediction, Score, TieBreak
 
 __all__ = ["Entry", "Ledger", "one_line"]
 
@@ -120,8 +120,9 @@ class Ledger:
         """What the model says of a case, if it has been asked."""
         return self._predictions.get(case.key)
 
-    def add_prediction(self, case: Case, prediction: Prediction) -> None:
-        """Write what the model says of a case."""
+    def add_prediction(self, case: Case, prediction: Prediction, areas: Mapping[str, float]) -> None:
+        """Write what the model says of a case, and which share of the image each of its masks covers."""
+        self.logs.mask_areas.append(MaskArea(*case.key, name, share) for name, share in areas.items())
         self.logs.predictions.append([prediction])
         self._predictions[case.key] = prediction
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["CsvLog", "Curve", "Failure", "Note", "Prediction", "Score", "TieBreak"]
+__all__ = ["CsvLog", "Curve", "Failure", "MaskArea", "Note", "Prediction", "Score", "TieBreak"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,16 @@ class Curve:
     def values(self) -> list[float]:
         """The outputs as numbers."""
         return [float(text) for text in self.outputs.split()]
+
+
+@dataclass(frozen=True)
+class MaskArea:
+    """How much of a case's image a mask covers, in [0, 1], at the model's pixels: a row of ``mask_areas.csv``."""
+
+    path: str
+    label: str
+    mask: str
+    share: float
 
 
 Row = TypeVar("Row", bound="DataclassInstance")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .by_size import SizeRow, by_size
 from .meta_evaluation import MetaRow, meta_rows
 from .planning import mask_kinds
 from .rank_rows import RankRow, rank_rows
@@ -48,6 +49,7 @@ class Summary:
     by_class: list[ClassRow] = field(default_factory=list)
     by_prediction: list[ClassRow] = field(default_factory=list)
     by_confidence: list[ClassRow] = field(default_factory=list)
+    by_size: list[SizeRow] = field(default_factory=list)
     spread: list[SpreadRow] = field(default_factory=list)
     meta: list[MetaRow] = field(default_factory=list)
     sensitivity: SensitivityTables | None = None
@@ -78,6 +80,7 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         by_class=by_class(scores, labels),
         by_prediction=by_prediction(scores, correct),
         by_confidence=by_confidence(scores, _confidence(run)),
+        by_size=by_size(scores, {s.name: s.mask for s in plan.scorers if s.mask is not None}, run.logs.mask_areas.rows),
         spread=tie_spread(run.tie_breaks()),
         meta=_judge_metrics(run, higher, correct) if plan.protocol.truth else [],
         excluded=[
@@ -134,6 +137,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     write_table(folder / "by_class.csv", ClassRow, summary.by_class)
     write_table(folder / "by_prediction.csv", ClassRow, summary.by_prediction)
     write_table(folder / "by_confidence.csv", ClassRow, summary.by_confidence)
+    write_table(folder / "by_size.csv", SizeRow, summary.by_size)
     write_table(folder / "tie_spread.csv", SpreadRow, summary.spread)
     write_table(folder / "not_applicable.csv", ExclusionRow, summary.excluded)
     if summary.meta:

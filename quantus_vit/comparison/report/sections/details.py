@@ -113,7 +113,12 @@ def localisation_section(run: RunFolder) -> Section | None:
             data_table("Scores against masks", header, cells),
         ]
     if sizes:
-        body += ["<h3>By size of the lesion</h3>", data_table("Scores by size of the lesion", _named(by_size), sizes)]
+        body += [
+            "<h3>By size of the mask</h3>",
+            "<p>Area is the mean share of the image that the masks cover: what AUPRC, relevance mass and rank accuracy "
+            "and the pointing game give a map that knows nothing.</p>",
+            data_table("Scores by size of the mask", _named(by_size), sizes),
+        ]
     return Section("localisation", "Localisation", tuple(body))
 
 
