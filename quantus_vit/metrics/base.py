@@ -19,10 +19,11 @@ from quantus.metrics.base import Metric
 from torch import nn
 
 from ..relevance import tokens_removed
+from .checks import check_choice, check_count
 from .patches import patch_units
 from .removal import RemovalSpec
 
-__all__ = ["ImageMetric", "Removed", "Scoring", "check_choice", "check_count", "probabilities"]
+__all__ = ["ImageMetric", "Removed", "Scoring", "probabilities"]
 
 Array = npt.NDArray[Any]
 
@@ -283,17 +284,3 @@ def probabilities(logits: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-logits)))
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """The value, if it is one of those allowed; else ``ValueError``."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
-    return value
-
-
-def check_count(name: str, value: int) -> int:
-    """The value, if it is a whole number of 1 or more; else ``ValueError``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}")
-    return int(value)

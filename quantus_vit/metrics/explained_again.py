@@ -22,7 +22,8 @@ from scipy.ndimage import convolve
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from .base import ImageMetric, check_count
+from .base import ImageMetric
+from .checks import check_count
 
 __all__ = ["NoiseRetest", "PrecisionError", "RandomModelSimilarity", "ShiftError", "noise_of"]
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from .base import ImageMetric, Removed, Scoring, check_choice, check_count
+from .base import ImageMetric, Removed, Scoring
+from .checks import check_choice, check_count
 from .patches import patch_order
 from .removal import removal_of
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import ImageMetric, Removed, Scoring, check_count
+from .base import ImageMetric, Removed, Scoring
+from .checks import check_count
 from .patches import patch_order
 from .removal import removal_of
 
