@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..data import Preprocessing, XrayDataset
     from ..models.checkpoint import ModelConfig
+    from ..training.transforms import LabelledImages
 
 __all__ = ["add_arguments", "run"]
 
@@ -139,7 +140,6 @@ def run(args: argparse.Namespace) -> int:
 
     from ..models.checkpoint import ModelConfig
     from ..training.patients import shared_patients
-    from ..training.transforms import LabelledImages
 
     _check(args)
     placement = Placement(args.devices, args.num_nodes, args.strategy)
@@ -163,17 +163,7 @@ def run(args: argparse.Namespace) -> int:
         training={"data": args.data, "weights": args.weights},
     )
     model = _start(config, args.weights)
-    cached = args.data.startswith(("phantom", "confounded")) if args.cache is None else args.cache
-    splits = {
-        name: LabelledImages(
-            source,
-            config.preprocessing,
-            seed=settings.seed if settings.augment and name == "Train" else None,
-            cached=cached,
-            description=f"reading {name}",
-        )
-        for name, source in sources.items()
-    }
+    splits = _labelled(args, sources, config.preprocessing, settings)
     if _is_first(placement):
         sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
         print(f"{args.model} from {args.weights} weights on {args.data} ({task}): {sizes} images", flush=True)
@@ -257,6 +247,28 @@ def _data_sets(args: argparse.Namespace) -> dict[str, XrayDataset]:
                 f"{source.task} with {', '.join(source.class_names)}"
             )
     return sources
+
+
+def _labelled(
+    args: argparse.Namespace,
+    sources: dict[str, XrayDataset],
+    preprocessing: Preprocessing,
+    settings: TrainingSettings,
+) -> dict[str, LabelledImages]:
+    """The splits as training reads them; only what is trained on is augmented."""
+    from ..training.transforms import LabelledImages
+
+    cached = args.data.startswith(("phantom", "confounded")) if args.cache is None else args.cache
+    return {
+        name: LabelledImages(
+            source,
+            preprocessing,
+            seed=settings.seed if settings.augment and name == "Train" else None,
+            cached=cached,
+            description=f"reading {name}",
+        )
+        for name, source in sources.items()
+    }
 
 
 def _start(config: ModelConfig, weights: str) -> nn.Module:
