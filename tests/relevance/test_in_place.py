@@ -89,6 +89,11 @@ def test_what_a_value_was_computed_from_may_change_afterwards() -> None:
     torch.testing.assert_close(relevance(ChangedSource(F.gelu, F.gelu), transformer_lrp()), wanted)
 
 
+def test_a_kept_output_that_is_changed_through_a_view_is_refused_with_its_module() -> None:
+    with pytest.raises(UnsupportedOperationError, match=r"in module 'first' was changed in place afterwards"):
+        relevance(Net(lambda x: x, by_view), transformer_lrp())
+
+
 def test_data_of_traced_values_is_refused() -> None:
     with pytest.raises(UnsupportedOperationError, match="can be changed unseen"):
         relevance(Net(F.gelu, lambda x: (x.data.mul_(3), x)[1]), transformer_lrp())

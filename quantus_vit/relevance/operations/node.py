@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ...errors import UnsupportedOperationError
 from ..state import Source
 from .base import Operation
 from .memory import Values, keep
@@ -58,7 +59,7 @@ class Node(torch.autograd.Function):
             raise RuntimeError("a trace's messages cannot be differentiated again")
         operation: Operation = ctx.operation
         operation.needs = ctx.needs_input_grad[2:]
-        operation.values = Values(operation, operation.kept, ctx.saved_tensors)
+        operation.values = Values(operation, operation.kept, _saved(ctx, operation))
         on_node = operation.state.current.on_node
         try:
             if on_node is not None:
@@ -66,3 +67,17 @@ class Node(torch.autograd.Function):
             return (None, None, *operation.propagate(message))
         finally:
             operation.values = None
+
+
+def _saved(ctx: Any, operation: Operation) -> tuple[Tensor, ...]:
+    """What the forward saved; torch notices where the model has written into it since."""
+    try:
+        return cast("tuple[Tensor, ...]", ctx.saved_tensors)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        where = f"module {operation.module_name!r}" if operation.module_name else "the model's own forward"
+        raise UnsupportedOperationError(
+            f"an input or the output of an operation ({operation.kind}) in {where} was changed in place afterwards, "
+            "through a view; change a copy (x = x * 2 in place of x *= 2)"
+        ) from error
