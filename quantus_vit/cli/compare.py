@@ -14,6 +14,7 @@ from .compare_settings import settings_of
 from .data_options import drawn_options, parse_items
 from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options
+from .result_folder import result_folder
 from .signals import sigterm_as_interrupt
 
 if TYPE_CHECKING:
@@ -164,8 +165,7 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.sensitivity import SensitivityGrid
     from .device import choose_device, set_threads
 
-    if not args.out.strip():
-        raise ValueError("--out is empty; name a folder for the results")
+    result_folder(args.out)
     if args.meta_evaluation < 0:
         raise ValueError(f"--meta-evaluation must be a number of phantoms, 1 or more, got {args.meta_evaluation}")
     settings = settings_of(args)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import train as training
+from .result_folder import result_folder
 from .signals import sigterm_as_interrupt
 
 __all__ = ["add_arguments", "run"]
@@ -41,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--quiet", action="store_true", help="no progress bar")
     for action in (train, score):
         action.add_argument("--carrier", default="COVID-19", metavar="CLASS", help="class that goes with the artefact")
-        action.add_argument(
-            "--out", default=Path("runs/confounders"), type=Path, metavar="DIR", help="the models' folder"
-        )
+        action.add_argument("--out", default="runs/confounders", metavar="DIR", help="the models' folder")
         action.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
 
 
@@ -66,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from ..data.phantom import ARTEFACTS
 
+    folder = result_folder(args.out)
     for artefact in args.artefacts:
         if artefact not in ARTEFACTS:
             raise ValueError(f"--artefacts must be some of {', '.join(ARTEFACTS)}, got {artefact!r}")
@@ -74,7 +74,7 @@ def _train(args: argparse.Namespace) -> int:
             raise ValueError(f"--percents must lie in 0 to 100, got {percent:g}")
     for artefact in args.artefacts:
         for percent in args.percents:
-            out = args.out / f"{artefact}@{percent:g}"
+            out = folder / f"{artefact}@{percent:g}"
             if (out / "model.safetensors").exists():
                 print(f"{out / 'model.safetensors'} is there")
                 continue
@@ -108,12 +108,13 @@ def _score(args: argparse.Namespace) -> int:
     from ..comparison.confounders import ConfounderSettings, confounder_findings, study_confounders
     from .device import set_threads
 
+    folder = result_folder(args.out)
     set_threads(args.threads)
     settings = ConfounderSettings(samples=args.samples, lime_samples=args.lime_samples, carrier=args.carrier)
     if args.methods:
         settings = replace(settings, methods=tuple(args.methods))
     with sigterm_as_interrupt():
-        tables = study_confounders(args.out, settings, quiet=args.quiet)
+        tables = study_confounders(folder, settings, quiet=args.quiet)
     print("\n".join(f"- {sentence}" for sentence in confounder_findings(tables)))
-    print(f"\n{args.out / 'confounders.csv'}, {args.out / 'confounder_models.csv'}")
+    print(f"\n{folder / 'confounders.csv'}, {folder / 'confounder_models.csv'}")
     return 0

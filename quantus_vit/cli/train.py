@@ -9,13 +9,13 @@ import argparse
 import importlib.util
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..training.placement import Placement
 from ..training.settings import TrainingSettings
 from .data_options import drawn_options, parse_items
 from .process_options import add_process_options
+from .result_folder import result_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="further arguments of timm.create_model, such as depth=4 embed_dim=128",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     _add_recipe(parser.add_argument_group("recipe"))
     _add_machine(parser.add_argument_group("machine"))
 
@@ -142,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     from ..training.patients import shared_patients
 
     _check(args)
+    out = result_folder(args.out)
     placement = Placement(args.devices, args.num_nodes, args.strategy)
     placement.batch_of_each(args.batch_size)
     if importlib.util.find_spec("lightning") is None:
@@ -173,12 +174,12 @@ def run(args: argparse.Namespace) -> int:
     from ..training.fit import fit
 
     results = fit(
-        model, config, splits, settings, args.out, args.device, _workers(args), args.resume, args.overwrite, placement
+        model, config, splits, settings, out, args.device, _workers(args), args.resume, args.overwrite, placement
     )
     for name, evaluation in results.items():
         print(f"\n{evaluation.to_table(name)}")
     if results:
-        print(f"\nwrote {args.out / 'model.safetensors'}")
+        print(f"\nwrote {out / 'model.safetensors'}")
     return 0
 
 

@@ -389,7 +389,7 @@ def test_explain_takes_several_images_and_methods_into_a_folder(tmp_path, checkp
         ({"image": "CHECKPOINT"}, "as an image"),
         ({"--checkpoint": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"--checkpoint": "IMAGE"}, "some x-ray (1).png"),
-        ({"--method": "GradCAM"}, "unknown method 'GradCAM'; known are TransformerLRP"),
+        ({"--method": "GradCAN"}, "unknown method 'GradCAN'; known are TransformerLRP"),
         (
             {"--target": "tuberculosis"},
             "unknown target 'tuberculosis'; the model's classes are 0 COVID-19, 1 Non-COVID",

@@ -212,7 +212,7 @@ def test_the_command_trains_what_is_missing(tmp_path: Path, monkeypatch, capsys)
         == 0
     )
     assert [args.data for args in trained] == ["confounded:tube@50", "confounded:letter@80", "confounded:letter@50"]
-    assert trained[0].out == tmp_path / "tube@50"
+    assert trained[0].out == str(tmp_path / "tube@50")
     assert trained[0].data_options == ["hidden=0.5", "carrier=COVID-19"]
     assert (trained[0].model, trained[0].augment, trained[0].epochs) == ("vit_tiny_patch16_224", False, 8)
     assert "depth=4" in trained[0].model_kwargs
@@ -231,6 +231,12 @@ def test_the_command_trains_what_is_missing(tmp_path: Path, monkeypatch, capsys)
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys, arguments, message) -> None:
     assert main(["confounders", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["train", "score"])
+def test_the_command_asks_for_a_folder(capsys, action) -> None:
+    assert main(["confounders", action, "--out", ""]) == 2
+    assert "--out is empty; name a folder for the results" in capsys.readouterr().err
 
 
 def test_the_command_scores(models: Path, capsys) -> None:

@@ -79,6 +79,9 @@ def test_starts_from_a_file(xrays: Path, tmp_path: Path, model: nn.Module) -> No
         (["--image-size", "0"], "--image-size must be at least 1, got 0"),
         (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["--resume"], "last.ckpt"),
+        (["--out", ""], "--out is empty; name a folder for the results"),
+        (["--out", "{tmp}/damaged.pth"], "damaged.pth' is a file; name a folder for the results"),
+        (["--out", "{tmp}/damaged.pth/below"], "damaged.pth' is a file; name a folder for the results"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
