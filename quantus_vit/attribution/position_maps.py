@@ -43,6 +43,13 @@ def position_relevance(traced: Trace, messages: Sequence[Tensor | None], multipl
             "the model adds no position embedding to its patch tokens below the first attention (positions may enter "
             "in attention, as rotary or relative ones do); use AttnLRP without positions"
         )
+    without = next((layer for layer in traced.attentions if not layer.reads_positions), None)
+    if without is not None:
+        raise ValueError(
+            f"attention layer {without.index} in '{without.module_name}' does not read the tokens to which the model's "
+            "first position embedding is added: a model of several streams, or several in one; use AttnLRP without "
+            "positions"
+        )
     size, places = len(traced.logits), torch.Size(grid.sizes).numel()
     total = traced.logits.new_zeros(size, places)
     for embedding, message in zip(traced.embeddings, messages, strict=True):

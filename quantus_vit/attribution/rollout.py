@@ -85,6 +85,13 @@ def token_layers(attentions: Sequence[Attention], size: int) -> Layers:
                 "pooling may follow), which pyramids, class attention (CaiT) and cross-covariance attention (XCiT) do "
                 "not have; use AttnLRP"
             )
+    beside = next((layer for layer in attentions if not layer.in_line), None)
+    if beside is not None:
+        raise ValueError(
+            f"attention layer {beside.index} in '{beside.module_name}' does not read what the layers before it made: "
+            "the model is several in one (an ensemble, or one that is run on several views of the image), and a "
+            "rollout is a product over layers that follow one another; explain the models one by one, or use AttnLRP"
+        )
     if attentions[-1].shape[-2] == tokens:
         return Layers(list(attentions), None)
     return Layers(list(attentions[:-1]), attentions[-1])

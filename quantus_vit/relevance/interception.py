@@ -98,8 +98,12 @@ class Interception(TorchFunctionMode):
         recorder = self.recorder
         if func in KEEPS:
             recorder.weights.follow(args, result)
-        if recorder.positions is not None and recorder.positions.active:
-            recorder.positions.follow(func, args, kwargs, result)
+        positions = recorder.positions
+        if positions is not None:
+            if positions.active:
+                positions.follow(func, args, kwargs, result)
+            elif positions.images and func not in _ASKS_SHAPE and any(id(x) in positions.images for x in args):
+                positions.read_again = True
 
 
 def _may_be_plain(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> bool:
@@ -118,6 +122,11 @@ def _writes(func: Callable[..., Any]) -> bool:
 
 _UNMARKED = frozenset(["__get__", "__set__", "_set_grad_enabled"])
 """Names of functions that marks of values below the start are none of the business of."""
+
+_ASKS_SHAPE = {getattr(torch, f"{name}_like") for name in ["zeros", "ones", "full", "empty", "rand", "randn"]} | {
+    getattr(Tensor, f"new_{name}") for name in ["zeros", "ones", "full", "empty", "tensor"]
+}
+"""Functions that make a tensor of a given one's shape, type or device; no value is read."""
 
 _AUGMENTED = frozenset(
     f"__i{name}__"

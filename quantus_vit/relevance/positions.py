@@ -103,9 +103,16 @@ class Positions:
         What the first attention runs over; None before it, or where that could not be followed.
     active : bool
         The first attention is still to come.
+    images : frozenset of int
+        Since then: the identities of tensors of the image's own size, as the image itself.
+    read_again : bool
+        Since then one of them was read: attention does not carry all that the model sees.
     """
 
     def __init__(self) -> None:
+        self.images: frozenset[int] = frozenset()
+        self.read_again = False
+        self._kept: list[Tensor] = []  # lest identities change hands
         self.grid: PatchGrid | None = None
         self.active = True
         self._dimensions = 2
@@ -116,7 +123,7 @@ class Positions:
     def begin(self, images: Tensor) -> None:
         """Take ``images`` (N, C, ...) as what the forward begins with."""
         self._labels[images] = _new_map(images)
-        self._dimensions, self._images = images.dim() - 2, len(images)
+        self._dimensions, self._images, self._sizes = images.dim() - 2, len(images), tuple(images.shape[2:])
 
     def follow(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
@@ -160,6 +167,7 @@ class Positions:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
         in_order = self._in_order()
         self.active = False
+        self._kept = [x for x, found in list(self._labels.items()) if x.shape[2:] == found.sizes == self._sizes]
         labels = self._labels.get(values)
         self._labels.clear()
         if labels is None:
@@ -174,6 +182,8 @@ class Positions:
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
             self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
+            if sizes != self._sizes:
+                self.images = frozenset(map(id, self._kept))
 
     def folding(self, rows: int) -> Folding | None:
         """How images and heads lie in the first of three dimensions of attention, after :meth:`arrive`; else None.

@@ -6,7 +6,7 @@ which operation is the handlers' business, and seeing the calls is the intercept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.overrides import resolve_name
 from torch.utils.weak import TensorWeakRef
 
 from ..errors import UnsupportedOperationError
+from .attention_order import AttentionOrder
 from .below_start import BelowStart
 from .cut_watch import CutWatch
 from .graph_check import check_end, check_graph, node_of
@@ -99,7 +100,7 @@ class Recorder:
         self.statistics = Statistics()
         self.overwritten = Overwritten()
         self.handed_out = HandedOut()
-        self._attention_nodes: list[Any] = []  # of each layer's weights, None where they have no gradient
+        self._order = AttentionOrder()
 
     def begin(self, inputs: Tensor) -> Tensor:
         """The tensor that the model is given in place of the caller's, which stays as it is; the start, or below it."""
@@ -129,7 +130,11 @@ class Recorder:
         if self.composite is not None:
             used = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
             reached = bool(self.leaves) and all(node_of(leaf) in used for leaf in self.leaves)
-            self._drop_unused(used)
+            self._order.drop_unused(self.attentions, used)
+            if self.options.of_attention and self.options.start in ("input", "attention"):
+                self._order.note(self.attentions, output, self.leaves[1:] if self.embeddings else ())
+            elif self.positions is not None and self.positions.read_again:
+                self.attentions[-1].in_line = False  # of the layers below there is no graph
         if not reached and self._probabilities is not None:
             check_end(output, self._probabilities)
         if self.options.of_attention:
@@ -137,14 +142,6 @@ class Recorder:
         self.cuts.finish(reached)
         if self.composite is not None:
             check_usage(self.composite, self._met, self.locator.names)
-
-    def _drop_unused(self, used: Collection[Any]) -> None:
-        """Forget the last attention layers where the logits are not read from them, as a pooling head beside a mean."""
-        nodes, last = self._attention_nodes, len(self._attention_nodes)
-        while last and nodes[last - 1] is not None and nodes[last - 1] not in used:
-            last -= 1
-        if last:  # else the logits depend on no attention, which the methods tell
-            del self.attentions[last:]
 
     # What handlers call ----------------------------------------------------------------------------------------------
 
@@ -255,7 +252,7 @@ class Recorder:
         folding = None if self.positions is None or weights.dim() != 3 else self.positions.folding(len(weights))
         shape = weights.shape if folding is None else folding.unfold(weights.detach()).shape
         layer = Attention(len(self.attentions), self.locator.current(), tuple(shape), folding=folding)
-        self._attention_nodes.append(node_of(weights) if weights.requires_grad else None)
+        self._order.add(weights, values)
         if self.options.keep_weights:
             layer.weights = (self.options.reduce_weights or Tensor.detach)(layer.unfold(weights.detach()))
         self.attentions.append(layer)

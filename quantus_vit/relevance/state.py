@@ -40,7 +40,8 @@ class Attention:
 
     ``weights``, ``gradient`` (of the target's logit) and ``relevance`` are (N, heads, queries, keys), or None where the
     trace was not asked for them or the pass has not run; so is ``shape``, also where the model folds images and heads
-    into one dimension (``folding``).
+    into one dimension (``folding``). ``in_line``: it follows the layers before it, as far as the graph goes
+    (:mod:`.attention_order`); ``reads_positions``: so it does the position embeddings that the trace was asked for.
     """
 
     index: int
@@ -50,6 +51,8 @@ class Attention:
     gradient: Tensor | None = None
     relevance: Tensor | None = None
     folding: Folding | None = None
+    in_line: bool = True
+    reads_positions: bool = True
 
     def unfold(self, x: Tensor) -> Tensor:
         """A tensor of the layer, as the model has it, with images and heads apart."""

@@ -1,0 +1,84 @@
+"""The attention layers of a forward in autograd's graph: which the logits are read from, and whether they follow.
+
+A product over layers takes for granted that each layer reads what the layers before it made. Two models in one (an
+ensemble, a model that is run on an image and on its mirror image) do not. Layers beside each other in one block do not
+either, but those depend on the same layers below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from torch import Tensor
+
+from .graph_check import node_of
+from .state import Attention
+
+__all__ = ["AttentionOrder"]
+
+
+class AttentionOrder:
+    """The nodes of each attention layer's weights and values."""
+
+    def __init__(self) -> None:
+        self._nodes: list[tuple[Any, Any]] = []
+
+    def add(self, weights: Tensor, values: Tensor) -> None:
+        """Note the next layer."""
+        self._nodes.append((node_of(weights) if weights.requires_grad else None, values.grad_fn))
+
+    def drop_unused(self, attentions: list[Attention], used: Collection[Any]) -> None:
+        """Forget the last layers where the logits are not read from them, as a pooling head beside a mean."""
+        last = len(self._nodes)
+        while last and self._nodes[last - 1][0] is not None and self._nodes[last - 1][0] not in used:
+            last -= 1
+        if last:  # else the logits depend on no attention, which the methods tell
+            del attentions[last:], self._nodes[last:]
+
+    def note(self, attentions: Sequence[Attention], output: Tensor, embeddings: Sequence[Tensor]) -> None:
+        """Note at the layers whether they follow those before them, and whether they read the position embeddings.
+
+        Parameters
+        ----------
+        attentions : sequence of Attention
+        output : Tensor
+            The logits.
+        embeddings : sequence of Tensor
+            Leaves.
+        """
+        marks = {node: 1 << number for number, pair in enumerate(self._nodes) for node in pair if node is not None}
+        embedded = 1 << len(self._nodes)
+        marks.update((node_of(leaf), embedded) for leaf in embeddings)
+        below = _marks_below(output.grad_fn, marks)
+        earlier: list[tuple[int, int]] = []  # a layer's bit, and the layers that it depends on
+        for number, layer in enumerate(attentions):
+            known = [below[node] for node in self._nodes[number] if node in below]  # rules may leave one of them out
+            if not known:
+                continue
+            found, bit = reduce(or_, known), 1 << number
+            depends_on = found & (bit - 1)
+            layer.in_line = all(depends_on & other or bits == depends_on for other, bits in earlier)
+            layer.reads_positions = not embeddings or bool(found & embedded)
+            earlier.append((bit, depends_on))
+
+
+def _marks_below(root: Any, marks: Mapping[Any, int]) -> dict[Any, int]:
+    """For every node of autograd's graph the bits of the marked nodes that it depends on, its own left out."""
+    found: dict[Any, int] = {}
+    waiting: list[tuple[Any, tuple[Any, ...] | None]] = [] if root is None else [(root, None)]
+    while waiting:
+        node, children = waiting.pop()
+        if children is not None:
+            bits = 0
+            for child in children:
+                bits |= found[child] | marks.get(child, 0)
+            found[node] = bits
+        elif node not in found:
+            found[node] = 0
+            children = tuple([child for child, _ in node.next_functions if child is not None])
+            waiting.append((node, children))
+            waiting.extend([(child, None) for child in children if child not in found])
+    return found
