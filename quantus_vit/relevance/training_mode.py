@@ -16,10 +16,10 @@ DROPOUTS = frozenset([torch.dropout, *(getattr(F, name) for name in _NAMES.split
 RANDOM = frozenset([torch.rand, torch.randn, torch.rand_like, torch.randn_like, Tensor.bernoulli_])
 """What stochastic depth and dropped tokens are made of."""
 
-# (place of the argument, its name, its default): a call is one of training where all of them are true.
+# (place of the argument, its name, its default): a call is one of training where all of them are given and not 0.
 _SWITCHES: dict[Callable[..., Any], tuple[tuple[int, str, Any], ...]] = {
     **dict.fromkeys(DROPOUTS, ((1, "p", 0.5), (2, "training", True))),
-    F.batch_norm: ((5, "training", False),),
+    F.batch_norm: ((1, "running_mean", None), (5, "training", False)),  # standardised weights have no running mean
     F.scaled_dot_product_attention: ((4, "dropout_p", 0.0),),
     F.multi_head_attention_forward: ((10, "dropout_p", 0.0), (13, "training", True)),
 }
@@ -44,10 +44,11 @@ def refuse_training(
     if func in RANDOM:
         refuse_random_numbers(model, place)
     switches = _SWITCHES.get(func)
-    if switches is not None and all(_argument(args, options, *switch) for switch in switches):
+    if switches is not None and all(_is_on(args, options, *switch) for switch in switches):
         name = "batch normalisation" if func is F.batch_norm else "dropout"
         raise ValueError(f"{name} in {place()} is in training mode; call model.eval() before explaining it")
 
 
-def _argument(args: tuple[Any, ...], options: Mapping[str, Any], place: int, name: str, default: Any) -> Any:
-    return args[place] if len(args) > place else options.get(name, default)
+def _is_on(args: tuple[Any, ...], options: Mapping[str, Any], place: int, name: str, default: Any) -> bool:
+    value = args[place] if len(args) > place else options.get(name, default)
+    return isinstance(value, Tensor) or bool(value)

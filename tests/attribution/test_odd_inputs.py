@@ -85,6 +85,23 @@ def test_a_model_in_training_mode_that_nothing_changes_is_served(vit: nn.Module,
     assert torch.equal(method(copy.deepcopy(vit).train()).attribute(batch[:1], 1), expected)
 
 
+class StandardisedWeights(nn.Module):
+    """A convolution as in timm's hybrids, which standardise its weights by a batch normalisation in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 3, 1, 1, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = nn.functional.batch_norm(self.weight.reshape(1, 3, -1), None, None, training=True)
+        return nn.functional.conv2d(x, weight.reshape_as(self.weight))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_standardised_weights_are_no_training_mode(vit: nn.Module, batch: Tensor, method: type) -> None:
+    assert method(Wrapped(vit, before=StandardisedWeights()).eval()).attribute(batch[:1], 1).isfinite().all()
+
+
 class OwnTensor(Tensor):
     """A subclass that changes nothing, as image libraries have."""
 

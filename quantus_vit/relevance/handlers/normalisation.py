@@ -96,11 +96,12 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
+    x, w, b = recorder.detach_parameters((input, weight, bias))
+    counts = training and running_mean is not None  # standardised weights have no running statistics
+    if not traced(x) and not counts:
+        return func(x, running_mean, running_var, w, b, training, momentum, eps)
     if training or running_var is None:
         raise ValueError("batch normalisation is in training mode; call model.eval() before explaining it")
-    x, w, b = recorder.detach_parameters((input, weight, bias))
-    if not traced(x):
-        return func(x, running_mean, running_var, w, b, training, momentum, eps)
 
     scale = (running_var + eps).rsqrt() if w is None else w * (running_var + eps).rsqrt()
     shift = scale * -running_mean if b is None else b - scale * running_mean  # type: ignore[operator]
