@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from quantus_vit import assets
 from quantus_vit.cli import compare as compare_command
 from quantus_vit.cli import main
 from quantus_vit.cli.compare_settings import settings_of
+from quantus_vit.comparison import grouping
 from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models.checkpoint import ModelConfig, build_model, save_checkpoint
 
@@ -149,6 +151,8 @@ def test_a_termination_leaves_tables_and_the_handler_of_before(tmp_path, checkpo
 NURSERY = """
 import os, sys
 import quantus_vit.comparison.pipeline, quantus, timm
+from quantus_vit.comparison import grouping
+grouping._MAPS_CPU = 4  # groups of two cases, so that there are many to be killed in
 from quantus_vit.cli import compare as compare_command
 from quantus_vit.cli import main
 for line in sys.stdin:
@@ -162,7 +166,8 @@ for line in sys.stdin:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_runs_that_are_killed_at_random_lose_nothing_and_count_nothing_twice(tmp_path, checkpoint) -> None:
+def test_runs_that_are_killed_at_random_lose_nothing_and_count_nothing_twice(tmp_path, checkpoint, monkeypatch) -> None:
+    monkeypatch.setattr(grouping, "_MAPS_CPU", 4)
     found = str(Path(quantus_vit.__file__).parents[1])
     common = ["compare", "--checkpoint", checkpoint, "--samples", "12", "--methods", "TransformerLRP", "Random"]
     common += ["--device", "cpu", "--quiet"]
@@ -412,8 +417,9 @@ def test_explain_says_what_is_wrong(tmp_path, checkpoint, xray, capsys, changes,
 
 
 def test_several_pictures_do_not_go_into_one_file(tmp_path, checkpoint, xray, capsys) -> None:
-    out = str(tmp_path / "out.png")
-    error = fails(capsys, "explain", xray, xray, "--model", checkpoint, "--out", out)
+    out, other = str(tmp_path / "out.png"), str(tmp_path / "other.png")
+    shutil.copy(xray, other)
+    error = fails(capsys, "explain", xray, other, "--model", checkpoint, "--out", out)
     assert "is one picture, but the images (2) and methods (1) need 2; name a folder" in error
 
 

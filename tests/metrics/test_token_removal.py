@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from quantus_vit.metrics import RemovalCurve, SaCo, saco
+from quantus_vit.quantus_plugin.compat import installed_version, release
 from quantus_vit.relevance import tokens_removed
 
 timm = pytest.importorskip("timm")
@@ -81,7 +82,8 @@ def test_maps_of_several_images_share_full_batches(model, batch, metric, removal
     handle.remove()
     whole = [size for size in sizes if size != 1]
     rounds = 2 if metric is SaCo else 2 * (2 + 1 + 4 + 1) if options.get("normalised") else 2
-    assert sum(size < 16 for size in whole) <= rounds
+    passes = 1 if release(installed_version()) >= (0, 4) else 4  # before, Quantus takes one map after the other
+    assert sum(size < 16 for size in whole) <= rounds * passes
     for number in range(4):
         single = metric(removal=removal, **options)
         one = slice(number, number + 1)
