@@ -110,6 +110,9 @@ def _against_controls(
     tests = {row.method: _test(run, metric.row, row.method, control.method) for row in methods}
     ahead = {row.method for row in methods if (row.mean > control.mean) == metric.higher_is_better}
     clear = [name for name, test in tests.items() if name in ahead and test is not None and test.p_holm < ALPHA]
+    if len(methods) == 1:
+        verdict = "is" if clear else "is not"
+        return f"{methods[0].method} {verdict} significantly better than the best control, {_told(control)}."
     if not clear:
         return f"None of {len(methods)} methods is significantly better than the best control, {_told(control)}."
     verb = "is" if len(clear) == 1 else "are"
@@ -157,8 +160,26 @@ def distrust(run: RunFolder) -> list[str]:
         )
     if cases < _FEW:
         sentences.append(f"{cases} cases are few: intervals are wide, and small differences go unseen.")
+    sentences += _never_significant(run)
     failing = [row for row in run.meta if row.control == EVERY_CONTROL and row.n and row.ci_high < 1]
     if failing and not run.protocol["truth"]:
         names = ", ".join(f"{row.metric} ({row.preferred} of {row.n})" for row in failing)
         sentences.append(f"On phantoms, whose truth is known, these metrics miss it: {names}. Do not rank by them.")
     return [*sentences, *run.facts["caveats"]]
+
+
+def _never_significant(run: RunFolder) -> list[str]:
+    """A sentence where the deciding metric's tests have too few images to become significant, whatever the scores."""
+    metric = deciding_metric(run)
+    tests = [row for row in run.significance if not math.isnan(row.p)]
+    own = [row for row in tests if metric is not None and row.metric == metric.row and row.n_tested]
+    if not own or min(row.p_holm for row in own) < ALPHA:
+        return []
+    most = max(row.n_tested for row in own)
+    least = 2.0 ** (1 - most)  # of Wilcoxon's two-sided test: all differences have one sign
+    if least * len(tests) < ALPHA:
+        return []
+    return [
+        f"No difference can be significant here: with {most} differences the smallest p of a paired test is "
+        f"{least:.2g}, and {len(tests)} tests share the level of {ALPHA}. Take more cases or fewer methods and metrics."
+    ]

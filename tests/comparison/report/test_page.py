@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import stats
 
 from quantus_vit.cli.main import main
 from quantus_vit.comparison.report import page as page_module
@@ -28,6 +29,7 @@ from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.report.reading import read_run
 from quantus_vit.comparison.report.recording import model_quality
 from quantus_vit.comparison.scores import Curve, Score
+from quantus_vit.comparison.significance import SignificanceRow
 from quantus_vit.comparison.statistics import TableRow, write_table
 
 from .folders import CASES, EVIL, METHODS, METRICS, SIDE, relevance, write_folder
@@ -113,6 +115,24 @@ def test_a_control_on_fewer_images_is_not_the_best_control(folder) -> None:
         file.write(f"MaskPrior,{METRICS[0]},0.9,0.8,1.0,0.9,2,0,faithfulness,,control,0\n")
     _, second = answer(read_run(folder))
     assert "the best control, Random with 0.000" in second
+
+
+@pytest.mark.parametrize(("n", "tests", "said"), [(4, 1, True), (6, 1, False), (6, 2, True), (7, 3, False)])
+def test_tests_that_can_never_be_significant_are_told(folder, n, tests, said) -> None:
+    """By scipy's own test of differences that all have one sign, the clearest case there is."""
+    p = stats.wilcoxon(np.arange(1.0, n + 1)).pvalue
+    assert (p * tests >= 0.05) == said
+    pairs = [("AttnLRP", "Random"), ("AttnLRP", "LimeCXR"), ("LimeCXR", "Random")][:tests]
+    rows = [SignificanceRow(METRICS[0], *pair, n, 0.1, 0.0, 0.2, 0.0, 0.3, 0.9, 0.5, n) for pair in pairs]
+    write_table(folder / "significance.csv", SignificanceRow, rows)
+    assert any("No difference can be significant" in text for text in distrust(read_run(folder))) == said
+
+
+def test_one_method_alone_is_named_against_the_control(folder) -> None:
+    table = (folder / "table1.csv").read_text().splitlines(keepends=True)
+    (folder / "table1.csv").write_text("".join(line for line in table if not line.startswith("LimeCXR")))
+    _, second = answer(read_run(folder))
+    assert second.startswith("AttnLRP is significantly better than the best control, Random with 0.000")
 
 
 def test_an_unfinished_run_says_so_first(folder) -> None:
