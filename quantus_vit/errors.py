@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["GraphWarning", "RelevanceCutWarning", "UnsupportedOperationError"]
+
 
 class UnsupportedOperationError(TypeError):
     """The model runs an operation for which no relevance rule is known.

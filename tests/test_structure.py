@@ -120,3 +120,21 @@ def test_functions_are_small(path):
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_a_file_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text())), f"{relative(path)} has no docstring"
+
+
+def assigned(module: ast.Module) -> list[str]:
+    return [
+        target.id
+        for node in module.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_file_lists_its_public_names(path):
+    module = ast.parse(path.read_text())
+    defined = [node.name for node in module.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    if any(not name.startswith("_") for name in defined):
+        assert "__all__" in assigned(module), f"{relative(path)} has no __all__"

@@ -1,6 +1,6 @@
 """Files that the package ships: a small ViT trained on phantoms, for examples and tests without data or network.
 
-Says where they lie and nothing else; `quantus_vit.models.checkpoint.load_checkpoint` reads them.
+Says where they lie and nothing else; :func:`quantus_vit.models.checkpoint.load_checkpoint` reads them.
 """
 
 from __future__ import annotations

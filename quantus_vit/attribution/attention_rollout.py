@@ -13,6 +13,8 @@ from .grid import check_interpolation, to_image, token_grid
 from .inputs import resolve_target
 from .rollout import check_start_layer, rollout_row, start_row, weights_with_readout
 
+__all__ = ["AttentionRollout"]
+
 
 class AttentionRollout(AttributionMethod):
     """Product over layers of the row-normalised (I + mean attention over heads); the class token's row.

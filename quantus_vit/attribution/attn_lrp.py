@@ -11,6 +11,8 @@ from .base import PropagationMethod, require_relevance
 from .inputs import one_hot
 from .position_maps import over_patches, position_relevance
 
+__all__ = ["AttnLRP"]
+
 
 class AttnLRP(PropagationMethod):
     """Signed relevance of every input value for the target's logit.

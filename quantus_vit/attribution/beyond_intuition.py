@@ -19,6 +19,8 @@ from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot
 from .rollout import at_least_single, check_start_layer, readout
 
+__all__ = ["MODES", "BeyondIntuition"]
+
 MODES = ("token", "head")
 
 

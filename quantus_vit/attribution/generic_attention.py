@@ -15,6 +15,8 @@ from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot, resolve_target
 from .rollout import check_start_layer, readout, rollout_row, start_row, token_layers
 
+__all__ = ["GenericAttention", "weighted"]
+
 
 class GenericAttention(AttributionMethod):
     """Attention weights times their gradient, rolled out over the layers (no relevance propagation).

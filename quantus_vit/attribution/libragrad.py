@@ -25,6 +25,8 @@ from .inputs import check_inputs, one_hot, parse_target, resolve_target, split_b
 from .rollout import at_least_single, check_start_layer
 from .stage_maps import StageMaps, channel_dimension
 
+__all__ = ["AGGREGATIONS", "SEEDS", "Aggregation", "LibraGrad"]
+
 
 @dataclass(frozen=True)
 class Aggregation:

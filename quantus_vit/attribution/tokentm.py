@@ -21,6 +21,8 @@ from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot
 from .rollout import apply_attention, at_least_single, readout, start_row
 
+__all__ = ["LENGTH_STABILIZER", "TokenTM"]
+
 LENGTH_STABILIZER = 1e-8  # as in the LibraGrad authors' implementation
 
 

@@ -26,6 +26,18 @@ from .rollout import (
     weights_with_readout,
 )
 
+__all__ = [
+    "VARIANTS",
+    "FirstLayerRow",
+    "LastLayerRow",
+    "RolloutRow",
+    "Row",
+    "Rows",
+    "TransformerLRP",
+    "Variant",
+    "weights_row",
+]
+
 
 class Row:
     """One target's relevance over the tokens, (N, T), as its layers' maps arrive from the last to the first.

@@ -44,7 +44,7 @@ class MeanRanks:
         Friedman's chi-squared test of no difference between any of them; nan with fewer than three methods or two
         images.
     critical_difference : float
-        Nemenyi's, at the level ``alpha``: mean ranks that lie less apart are not told apart.
+        Nemenyi's, at the level ``alpha``: mean ranks that lie less apart do not differ significantly.
     groups : tuple of tuple of str
         Largest groups of methods that do not differ significantly, the bars of a critical-difference diagram.
     """

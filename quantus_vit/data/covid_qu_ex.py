@@ -130,7 +130,7 @@ class CovidQuEx(XrayDataset, Dataset[XraySample]):
         return torch.from_numpy(_resized(mask, self.image_size, Image.Resampling.NEAREST) > 0)[None]
 
 
-def read_gray(
+def read_square(
     path: str | os.PathLike[str], size: int, resample: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """Read an image file as 8-bit grey values of a square.

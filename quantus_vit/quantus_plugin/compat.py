@@ -14,6 +14,22 @@ from collections.abc import Callable, MutableSequence
 from types import ModuleType
 from typing import Any
 
+__all__ = [
+    "NEWEST_TESTED",
+    "OLDEST_TESTED",
+    "explain_function",
+    "helpers",
+    "import_quantus",
+    "installed",
+    "installed_version",
+    "method_names",
+    "name_lists",
+    "pytorch_model_class",
+    "release",
+    "removes_softmax",
+    "untested_warning",
+]
+
 OLDEST_TESTED = "0.2.2"
 NEWEST_TESTED = "0.6.0"
 
@@ -63,7 +79,7 @@ def import_quantus() -> ModuleType:
             advice = "zennit needs torchvision: 'pip install torchvision', or uninstall zennit"
         elif installed("quantus"):
             advice = "its installation is broken, see the error"
-        raise ImportError(f"Quantus cannot be imported ({type(error).__name__}: {error}); {advice}.") from error
+        raise ImportError(f"Quantus cannot be imported ({type(error).__name__}: {error}); {advice}") from error
 
 
 def explain_function() -> Callable[..., Any]:
@@ -81,7 +97,9 @@ def pytorch_model_class() -> type:
     for module in ("quantus.helpers.model.pytorch_model", "quantus.helpers.pytorch_model"):
         if importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module):
             return importlib.import_module(module).PyTorchModel  # type: ignore[no-any-return]
-    raise ImportError(f"Quantus {installed_version()} has no PyTorchModel where quantus-vit looks for it.")
+    raise ImportError(
+        f"Quantus {installed_version()} has no PyTorchModel where quantus-vit looks for it; take a release that the README lists"
+    )
 
 
 def name_lists() -> list[MutableSequence[str] | set[str]]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .tensors import tensors_in
 
+__all__ = ["ModuleLocator"]
+
 
 class ModuleLocator:
     """Names of modules, by a parameter they own or by the call stack."""

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+__all__ = ["METADATA", "ROUTING"]
+
 _BOTH = (  # a method of tensors and a function of torch
     "amax amin chunk clone diagonal flatten flip gather index_select masked_fill max maximum min minimum moveaxis "
     "movedim narrow permute repeat_interleave reshape roll select split squeeze swapaxes swapdims t take_along_dim "

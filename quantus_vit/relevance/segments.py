@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+__all__ = ["cuts"]
+
 
 def cuts(output: Tensor, candidates: Iterable[Tensor], start: Tensor | None = None) -> list[Tensor]:
     """Those candidates that lie on every path from the output down to the start, from the top down.

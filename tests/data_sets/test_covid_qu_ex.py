@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import functional
 
 from quantus_vit.data import CLASS_NAMES, IMAGENET_MEAN, IMAGENET_STD, CovidQuEx, download_covid_qu_ex
-from quantus_vit.data.covid_qu_ex import KAGGLE_HANDLE, read_gray
+from quantus_vit.data.covid_qu_ex import KAGGLE_HANDLE, read_square
 
 LUNG, INFECTION = "Lung Segmentation Data", "Infection Segmentation Data"
 NAMES = {
@@ -164,7 +164,7 @@ def test_16_bit_and_colour_images_become_8_bit_grey(tmp_path: Path) -> None:
     write(tmp_path / "deep.png", gray.astype(np.uint16) * 257)
     write(tmp_path / "colour.png", np.repeat(gray[..., None], 3, axis=2))
     for name in ("deep.png", "colour.png"):
-        np.testing.assert_array_equal(read_gray(tmp_path / name, 8), gray)
+        np.testing.assert_array_equal(read_square(tmp_path / name, 8), gray)
 
 
 def test_download_goes_through_kagglehub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from ..tensors import traced
 from ..training_mode import refuse_random_numbers
 from .table import handles
 
+__all__ = ["activation", "dropout", "gelu", "random"]
+
 
 @handles((F, "gelu"), (torch._C._nn, "gelu"))
 def gelu(recorder: Recorder, func: Any, input: Tensor, *, approximate: str = "none") -> Tensor:

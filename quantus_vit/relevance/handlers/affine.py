@@ -13,6 +13,8 @@ from ..recorder import Recorder
 from ..tensors import traced
 from .table import autocast, handles
 
+__all__ = ["addmm", "affine_map", "convolution", "projection", "transposed_convolution"]
+
 
 def projection(recorder: Recorder, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """In- or out-projection of ``multi_head_attention_forward``."""

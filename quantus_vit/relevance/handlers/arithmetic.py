@@ -17,6 +17,8 @@ from ..recorder import Recorder
 from ..tensors import traced
 from .table import handles
 
+__all__ = ["add", "divide", "negate", "pooling", "reversed_divide", "reversed_subtract", "scale", "subtract"]
+
 
 @handles((torch, "add"), (Tensor, "add __add__ __radd__"), in_place_names="add")
 def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:

@@ -17,6 +17,8 @@ from .arithmetic import scale as times
 from .products import matmul
 from .table import autocast_dtype, handles
 
+__all__ = ["multi_head_attention", "same_values", "scaled_dot_product_attention", "softmax"]
+
 
 @handles((torch, "softmax"), (F, "softmax"), (Tensor, "softmax"), always=True)
 def softmax(

@@ -14,6 +14,8 @@ from ..recorder import Recorder
 from ..tensors import traced
 from .table import autocast_dtype, handles
 
+__all__ = ["batch_norm", "group_norm", "layer_norm", "normalise", "normalize", "rms_norm"]
+
 
 @handles((F, "layer_norm"), (torch, "layer_norm"))
 def layer_norm(

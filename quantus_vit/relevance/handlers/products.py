@@ -18,6 +18,18 @@ from .affine import affine_map
 from .arithmetic import add, scale
 from .table import autocast, handles
 
+__all__ = [
+    "attention_einsum",
+    "baddbmm",
+    "bilinear",
+    "contraction",
+    "einsum",
+    "linear",
+    "matmul",
+    "rmatmul",
+    "tensordot",
+]
+
 
 @handles((torch, "matmul bmm mm"), (Tensor, "matmul bmm mm __matmul__"), always=True)
 def matmul(recorder: Recorder, func: Any, input: Tensor, other: Tensor) -> Tensor:

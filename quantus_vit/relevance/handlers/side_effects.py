@@ -14,6 +14,20 @@ from ..recorder import Recorder
 from ..tensors import traced
 from .table import handles
 
+__all__ = [
+    "array",
+    "data",
+    "deep_copy",
+    "detach",
+    "grad_fn",
+    "gradient",
+    "memory",
+    "number",
+    "register_hook",
+    "retain_grad",
+    "set_data",
+]
+
 
 @handles((Tensor.data, "__get__"), always=True)
 def data(recorder: Recorder, func: Any, self: Tensor) -> Any:
