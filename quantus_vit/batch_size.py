@@ -76,9 +76,9 @@ def choose_batch_size(model: Callable[[Tensor], Any], image: Tensor) -> int:
 
     Parameters
     ----------
-    model
+    model : callable
         Is called once, on one image, under ``torch.inference_mode``.
-    image
+    image : Tensor
         Shape (C, H, W), on the model's device.
     """
     with torch.inference_mode(), PeakMemory() as memory:

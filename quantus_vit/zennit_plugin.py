@@ -30,11 +30,11 @@ class TransformerLRPAttributor(Attributor):  # type: ignore[misc]
 
     Parameters
     ----------
-    model
+    model : nn.Module
         A Vision Transformer.
-    composite
+    composite : Composite, optional
         None: the rules belong to the method.
-    attr_output
+    attr_output : Tensor or callable, optional
         As in zennit: the output relevance (N, classes), or a function of the logits that returns it. It must have one
         entry per image other than zero, for the method explains one class; its value scales the map.
     **options

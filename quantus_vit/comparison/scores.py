@@ -149,9 +149,9 @@ class CsvLog(Generic[Row]):
 
     Parameters
     ----------
-    path
+    path : Path
         The file; made with its header when missing. A last line that a crash cut short is removed.
-    row_type
+    row_type : type
         The dataclass of a row; its fields are the columns.
 
     Raises

@@ -24,11 +24,11 @@ def break_ties(relevance: Array, count: int, seed: Sequence[int]) -> Array:
 
     Parameters
     ----------
-    relevance
+    relevance : ndarray
         Map of shape ``(1, H, W)``.
-    count
+    count : int
         Number of copies.
-    seed
+    seed : sequence of int
         Seed of the orders.
 
     Returns
@@ -59,11 +59,11 @@ def ties_matter(relevance: Array, features_in_step: int, channels: int = 3) -> b
 
     Parameters
     ----------
-    relevance
+    relevance : ndarray
         Map of shape ``(1, H, W)``.
-    features_in_step
+    features_in_step : int
         Values of a step; a pixel has ``channels`` of them.
-    channels
+    channels : int
         Channels of the image.
 
     Returns

@@ -48,7 +48,7 @@ def check_split(split: str) -> str:
 
     Parameters
     ----------
-    split
+    split : str
         "Train", "Val" or "Test", in any case.
 
     Returns
@@ -73,7 +73,7 @@ def normalize_image(grey: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    grey
+    grey : Tensor
         float ``(S, S)`` or ``(1, S, S)`` with values in [0, 1].
 
     Returns

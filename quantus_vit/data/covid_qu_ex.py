@@ -46,17 +46,17 @@ class CovidQuEx(XrayDataset, Dataset[XraySample]):
 
     Parameters
     ----------
-    root
+    root : path
         The folder that holds the two parts, or the folder of the part itself (outer or inner where it is doubled).
-    split
+    split : str
         "Train", "Val" or "Test", in any case.
-    part
+    part : str
         "lung" for the whole set, "infection" for the smaller one with infection masks.
-    image_size
+    image_size : int
         ``S``, the side in pixels that images and masks are resized to. Images by area-aware bilinear
         interpolation, masks by nearest neighbour, and both to a square: COVID-QU-Ex is square already.
         :meth:`~XrayDataset.grey` and :meth:`~XrayDataset.sample` do not use it.
-    pixel_range
+    pixel_range : tuple of float, optional
         Stored values of black and white; see :func:`quantus_vit.data.images.read_grey`.
 
     Raises
@@ -137,11 +137,11 @@ def read_square(
 
     Parameters
     ----------
-    path
+    path : path
         A file that Pillow reads; colour is turned into luminance, 16-bit values are scaled to 8 bits.
-    size
+    size : int
         Side of the square in pixels.
-    resample
+    resample : PIL.Image.Resampling
         Pillow's interpolation.
 
     Returns

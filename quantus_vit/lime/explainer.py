@@ -37,50 +37,50 @@ class LimeCXR(AttributionMethod):
 
     Parameters
     ----------
-    model
+    model : nn.Module
         Maps (N, C, H, W) to logits (N, classes); one or three channels, any size. Called as it is: put it in eval mode.
-    num_samples
+    num_samples : int
         Perturbed images, the unperturbed one included; with ``stable_features`` the most that are taken. More lower the
         standard errors by the square root.
-    segments
+    segments : str or SegmentFunction or ndarray or Tensor
         "cxr": superpixels that follow lung borders, ribs and opacities, small where there is structure. "lime-default":
         the quickshift call of lime. "grid": the model's patches. A callable as lime's ``segmentation_fn``, from an
         array (H, W, 3) in input space to an integer map (H, W). Or such a map, for all images (H, W) or one for each
         (N, H, W).
-    seed
+    seed : int
         Seed of the masks and of quickshift. Every image starts from it, so a batch gives what single images give.
-    batch_size
+    batch_size : int, optional
         Images a forward; None: as many as fit into half of the free memory, at most 32 on a CPU and 256 elsewhere.
         Halved where memory runs out all the same. The result does not depend on it beyond the rounding of the model's
         own arithmetic.
-    num_segments
+    num_segments : int, optional
         How many segments, for "cxr" (default 80) and "grid" (at most; default one a patch). Fewer give coarser
         maps and smaller standard errors at the same number of samples.
-    replacement
+    replacement : Replacement
         What stands in for an absent segment: "mean" (of the segment; lime's default; takes texture and edges away,
         keeps exposure), "blur", "inpaint" (slow, most plausible), a number or one for each channel in input space (0 is
         the mean colour of normalised inputs; black creates edges that models react to), or a callable of image (C, H,
         W) and segments.
-    kernel_width
+    kernel_width : float
         Of lime's exponential kernel on cosine distances. Small: only images with few absent segments count, a more
         local answer from fewer effective samples; large: all count alike.
-    sampling
+    sampling : str
         "plain": lime's coin tosses. "antithetic", "stratified", "orthogonal": designs that need fewer samples for the
         same accuracy, see ``quantus_vit.lime.sampling``.
-    feature_selection
+    feature_selection : str
         As in lime.
-    stable_features
+    stable_features : int, optional
         Stop as soon as the ranking of the so many most important segments, of every class asked for, is the same in
         three looks in a row, 100 samples apart. The result is that of a plain run with ``num_samples`` set to where it
         stopped.
-    lung_mask
+    lung_mask : ndarray or Tensor, optional
         (H, W) for all images or (N, H, W) or (N, 1, H, W): cut the segments along the lung border, so that none
         straddles it.
-    link
+    link : Link, optional
         What the linear model is fitted to: "softmax" or "sigmoid" probabilities, or the logits ("identity"). None: by
         the number of outputs, "sigmoid" for one and "softmax" for more. A multilabel model wants "sigmoid"; the link of
         a :class:`quantus_vit.Classifier` is its ``link``.
-    r2_warning
+    r2_warning : float
         Warn (``LocalFitWarning``) where the weighted R2 of the local fit is below this; 0 never warns.
 
     References
@@ -144,13 +144,13 @@ class LimeCXR(AttributionMethod):
 
         Parameters
         ----------
-        inputs
+        inputs : Tensor
             Shape (N, C, H, W), as the model takes them.
-        target
+        target : Target
             Captum's meaning: a class for all images, one for each image, or None for the predicted ones.
-        additional_forward_args
+        additional_forward_args : object
             Not served: LIME calls the model with perturbed images alone.
-        lung_mask
+        lung_mask : ndarray or Tensor, optional
             As in the constructor; this one goes first.
 
         Returns
@@ -181,11 +181,11 @@ class LimeCXR(AttributionMethod):
 
         Parameters
         ----------
-        inputs
+        inputs : Tensor
             Shape (N, C, H, W).
-        targets
+        targets : sequence of int, optional
             The classes; None: all.
-        lung_mask
+        lung_mask : ndarray or Tensor, optional
             As in the constructor; this one goes first.
 
         Returns
@@ -211,13 +211,13 @@ class LimeCXR(AttributionMethod):
 
         Parameters
         ----------
-        inputs
+        inputs : Tensor
             Shape (N, C, H, W).
-        labels
+        labels : sequence of int, optional
             Classes to explain; None: all.
-        num_features
+        num_features : int
             As in lime: segments that the linear model may use.
-        lung_mask
+        lung_mask : ndarray or Tensor, optional
             As in the constructor; this one goes first.
         """
         images = self._checked(inputs)
@@ -237,13 +237,13 @@ class LimeCXR(AttributionMethod):
 
         Parameters
         ----------
-        image
+        image : Tensor or ndarray
             Shape (C, H, W) or (1, C, H, W), normalised as the model takes it; moved to its device and floating type.
-        labels
+        labels : sequence of int, optional
             Classes to explain, from one neighbourhood; None: all.
-        num_features
+        num_features : int
             As in lime: segments that the linear model may use.
-        lung_mask
+        lung_mask : ndarray or Tensor, optional
             (H, W) or (1, H, W); goes before the constructor's.
 
         Returns

@@ -41,13 +41,13 @@ def build_explanation(
 
     Parameters
     ----------
-    image
+    image : ndarray
         Shape (H, W, 3).
-    segments
+    segments : ndarray
         Shape (H, W).
-    masks, labels, weights
+    masks, labels, weights : ndarray
         The neighbourhood: (M, n_segments), (M, classes) and (M,), row 0 the unperturbed image.
-    models
+    models : dict of int to LocalModel
         The local model of each explained class.
     """
     explanation = ImageExplanation(image, segments)

@@ -40,13 +40,13 @@ def top_segments(explanation: ImageExplanation, label: int, num_features: int, s
 
     Parameters
     ----------
-    explanation
+    explanation : ImageExplanation
         Of ``LimeCXR.explain_instance``, or lime's own.
-    label
+    label : int
         An explained class.
-    num_features
+    num_features : int
         At most so many.
-    show
+    show : Show
         "positive": those that speak for the class; "negative": against; "both": the largest weights of either sign.
     """
     if label not in explanation.local_exp:
@@ -72,9 +72,9 @@ def outline_picture(
     ----------
     explanation, label, num_features, show
         See ``top_segments``.
-    dim
+    dim : float
         Brightness of everything else, 1: as it is.
-    scale
+    scale : int
         Pixels of the picture for one of the image, so that outlines are thin against the anatomy.
 
     Returns
@@ -107,11 +107,11 @@ def overlay_picture(
     ----------
     explanation, label
         See ``top_segments``.
-    limit
+    limit : float, optional
         Coefficient of full colour; None: the largest of this map. Give one number to compare classes or images.
-    opacity
+    opacity : float
         Of full colour.
-    scale
+    scale : int
         Pixels of the picture for one of the image.
 
     Returns

@@ -55,19 +55,19 @@ def fit(
 
     Parameters
     ----------
-    base
+    base : LimeBase
         Lime's regression, with its kernel.
-    masks
+    masks : ndarray
         Shape (M, n_segments), 0 or 1, row 0 all ones.
-    answers
+    answers : ndarray
         Shape (M, classes): probabilities or logits.
-    distances
+    distances : ndarray
         Shape (M,), of ``masks`` from row 0.
-    label
+    label : int
         Column of ``answers``.
     num_features, feature_selection
         As in lime.
-    groups
+    groups : ndarray
         Shape (M,): rows of one number depend on each other (see ``sampling.clusters``).
     """
     intercept, coefficients, r2, local_prediction = base.explain_instance_with_data(
@@ -99,11 +99,11 @@ def sandwich_errors(
 
     Parameters
     ----------
-    features
+    features : ndarray
         Shape (M, n).
-    residuals, weights
+    residuals, weights : ndarray
         Shape (M,).
-    groups
+    groups : ndarray
         Shape (M,): rows of one number are summed before they are squared.
 
     Returns

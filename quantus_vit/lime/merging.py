@@ -28,13 +28,13 @@ class RegionMerger:
 
     Parameters
     ----------
-    segments
+    segments : ndarray
         Shape (H, W), 0 ... n - 1: the fine regions.
-    features
+    features : ndarray
         Shape (F, H, W): what regions are alike in.
-    edges
+    edges : ndarray
         Shape (H, W): edge strength, at least 0.
-    interest
+    interest : ndarray, optional
         Shape (H, W), positive: how much a region is worth keeping by its place and brightness; None: the same
         everywhere.
 

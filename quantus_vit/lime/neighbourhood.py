@@ -20,11 +20,11 @@ def compose(image: Tensor, fudged: Tensor, segments: Tensor, masks: Tensor) -> T
 
     Parameters
     ----------
-    image, fudged
+    image, fudged : Tensor
         Shape (C, H, W): the image, and the image with every segment replaced.
-    segments
+    segments : Tensor
         Shape (H, W), int64: number of each pixel's segment.
-    masks
+    masks : Tensor
         Shape (B, n_segments), bool: which segments are present.
 
     Returns
@@ -50,15 +50,15 @@ class Neighbourhood:
 
     Parameters
     ----------
-    model
+    model : callable
         Maps (B, C, H, W) to logits (B, classes). Called as it is, under ``torch.inference_mode``.
-    image, fudged
+    image, fudged : Tensor
         Shape (C, H, W), on the model's device.
-    segments
+    segments : Tensor
         Shape (H, W), int64, on the model's device.
-    batch_size
+    batch_size : BatchSize or int
         Images a forward; fewer where memory runs out.
-    link
+    link : Link, optional
         Of :data:`LINKS`; None: "sigmoid" for one output, whose softmax would be 1 whatever the image, else "softmax".
     """
 

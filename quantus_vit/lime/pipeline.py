@@ -38,11 +38,11 @@ class Prepared:
     ----------
     lime : lime.lime_image.LimeImageExplainer
         Lime's kernel and regression, of this image alone.
-    pixels, fudged
+    pixels, fudged : ndarray
         Shape (C, H, W): the image, and the image with every segment replaced.
-    segments
+    segments : SegmentMap
         Shape (H, W).
-    masks, distances
+    masks, distances : ndarray
         The design: (M, n_segments), and each row's distance from the first, (M,).
     """
 
@@ -68,19 +68,19 @@ def explain_images(
 
     Parameters
     ----------
-    model
+    model : nn.Module
         Maps (B, C, H, W) to logits.
-    images
+    images : Tensor
         Shape (N, C, H, W), on the model's device.
-    settings
+    settings : Settings
         The options.
-    batch_size
+    batch_size : BatchSize
         Images a forward; shared by the images.
-    labels
+    labels : sequence of sequences of int, or None each
         For each image the classes to explain; None: all.
-    num_features
+    num_features : int
         As in lime.
-    lung_masks
+    lung_masks : sequence of ndarray or None
         For each image shape (H, W), or None.
 
     Yields

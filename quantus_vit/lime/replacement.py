@@ -47,11 +47,11 @@ def replace(image: Image, segments: SegmentMap, replacement: Replacement) -> Ima
 
     Parameters
     ----------
-    image
+    image : Image
         Shape (C, H, W), in the model's input space.
-    segments
+    segments : SegmentMap
         Shape (H, W), 0 ... n - 1.
-    replacement
+    replacement : Replacement
         "mean": the mean of the segment, by channel (lime's default). "blur": the image under a Gaussian blur of a
         twentieth of its shorter side, which takes texture away and leaves exposure. "inpaint": each segment continued
         from its surroundings (biharmonic), which leaves the anatomy plausible; takes seconds an image. A number, or one

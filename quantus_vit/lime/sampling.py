@@ -134,7 +134,7 @@ def hadamard(order: int) -> NDArray[Any]:
 
     Parameters
     ----------
-    order
+    order : int
         1, 2, p + 1 for a prime p = 3 modulo 4, or twice an order that can be built.
 
     Raises

@@ -41,7 +41,7 @@ def stretch_grey(image: Image) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    image
+    image : Image
         Array of shape (C, H, W), any range.
 
     Returns
@@ -96,9 +96,9 @@ def cxr_segments(image: Image, num_segments: int = CXR_SEGMENTS) -> SegmentMap:
 
     Parameters
     ----------
-    image
+    image : Image
         Shape (C, H, W), in any normalisation.
-    num_segments
+    num_segments : int
         How many superpixels; fewer where a small picture has not so many pieces.
 
     Returns
@@ -158,11 +158,11 @@ def grid_segments(shape: tuple[int, int], patch: tuple[int, int], num_segments: 
 
     Parameters
     ----------
-    shape
+    shape : tuple of int
         Height and width of the image in pixels.
-    patch
+    patch : tuple of int
         Height and width of the model's patches in pixels.
-    num_segments
+    num_segments : int, optional
         k is the smallest number for which there are at most so many rectangles; None: k = 1, one segment a patch.
     """
     rows, columns = (-(-length // size) for length, size in zip(shape, patch, strict=True))
@@ -249,11 +249,11 @@ def split_at_border(segments: SegmentMap, mask: NDArray[np.bool_], smallest: flo
 
     Parameters
     ----------
-    segments
+    segments : SegmentMap
         Shape (H, W), int.
-    mask
+    mask : ndarray
         Shape (H, W), bool, e.g. the lungs.
-    smallest
+    smallest : float
         Share of the mean size below which a piece is joined.
 
     Returns

@@ -98,7 +98,7 @@ def pytorch_model_class() -> type:
         if importlib.util.find_spec(module.rpartition(".")[0]) and importlib.util.find_spec(module):
             return importlib.import_module(module).PyTorchModel  # type: ignore[no-any-return]
     raise ImportError(
-        f"Quantus {installed_version()} has no PyTorchModel where quantus-vit looks for it; take a release that the README lists"
+        f"Quantus {installed_version()} has no PyTorchModel where it is looked for; take a release named in the README"
     )
 
 

@@ -185,13 +185,13 @@ def rate_factor(step: int, steps: int, warmup: float, schedule: str) -> float:
 
     Parameters
     ----------
-    step
+    step : int
         Number of the step, from 0.
-    steps
+    steps : int
         Number of all steps.
-    warmup
+    warmup : float
         Share of the steps with a linear rise.
-    schedule
+    schedule : str
         "constant" (1 after the rise) or "cosine" (half a cosine down to 0).
 
     Returns

@@ -18,11 +18,11 @@ class Placement:
 
     Parameters
     ----------
-    devices
+    devices : int
         Processes a node, each with a device of its own.
-    num_nodes
+    num_nodes : int
         Nodes, as torchrun or SLURM have started them.
-    strategy
+    strategy : str
         Lightning's name: "ddp", which "auto" means for several processes too, or "ddp_find_unused_parameters_true" for
         models with weights that no output depends on. Strategies that cut the model into pieces are not served: a ViT
         fits one device, and its checkpoints would be in pieces as well.

@@ -23,38 +23,38 @@ class TrainingSettings:
 
     Parameters
     ----------
-    epochs
+    epochs : int
         Most epochs to run.
-    batch_size
+    batch_size : int
         Images a step.
-    lr
+    lr : float
         Learning rate of AdamW (Loshchilov and Hutter, 2019).
-    head_lr
+    head_lr : float, optional
         Learning rate of the classifier; None for ``lr``.
-    embed_lr
+    embed_lr : float, optional
         Learning rate of the patch embedding; None for ``lr``. From scratch it wants to be lower by far: a patch's
         pixels move together, so that their weights' steps add up.
-    weight_decay
+    weight_decay : float
         Decay of AdamW, on matrices alone.
-    warmup
+    warmup : float
         Share of all steps during which the rate rises from 0.
-    schedule
+    schedule : str
         After that, "constant" or "cosine" down to 0 at the last step.
-    label_smoothing
+    label_smoothing : float
         Probability spread over all classes, or over "there" and "not there" of each finding.
-    class_weights
+    class_weights : str
         "balanced" weighs a class by the inverse of its frequency, or images with a finding as much as those without;
         "none" does not.
-    patience
+    patience : int
         Epochs without improvement until training stops; 0 never stops early.
-    monitor
+    monitor : str
         What on the validation set decides on improvement and the best epoch: "accuracy", "auroc" (mean over the classes
         or findings) or "loss".
-    precision
+    precision : str
         Lightning's name of the arithmetic: "32-true", "bf16-mixed" or "16-mixed".
-    augment
+    augment : bool
         Whether to flip and shift training images.
-    seed
+    seed : int
         Of the new head, the order of images, and augmentation.
     """
 

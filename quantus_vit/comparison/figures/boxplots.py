@@ -22,11 +22,11 @@ def draw_boxplots(scores: Sequence[Score], labels: Sequence[str], higher_is_bett
 
     Parameters
     ----------
-    scores
+    scores : sequence of Score
         All scores; those that are nan are left out, and their number stands below the class.
-    labels
+    labels : sequence of str
         The classes, in the order of the boxes.
-    higher_is_better
+    higher_is_better : mapping of str to bool
         For each metric, how to read it.
 
     Returns

@@ -35,9 +35,9 @@ class LimeRegions:
 
     Parameters
     ----------
-    features
+    features : int
         How many are shown.
-    signs
+    signs : ndarray
         ``(H, W)``: 1 inside those that speak for the class, -1 against it, 0 elsewhere.
     """
 
@@ -51,17 +51,17 @@ class MapRow:
 
     Parameters
     ----------
-    grey
+    grey : ndarray
         X-ray ``(H, W)`` in [0, 1].
-    label, target, predicted
+    label, target, predicted : str
         Names of its class, of the one that LIME explains, and of what the model says.
-    probabilities
+    probabilities : sequence of float
         The model's, of each shown class.
-    maps
+    maps : sequence of ndarray
         Relevance ``(H, W)`` for each shown class.
-    masks
+    masks : mapping of str to ndarray
         Finding or organ -> ``(H, W)``.
-    lime
+    lime : sequence of LimeRegions
         Empty where LIME is not compared.
     """
 
@@ -80,11 +80,11 @@ def draw_map_rows(rows: Sequence[MapRow], method: str, class_names: Sequence[str
 
     Parameters
     ----------
-    rows
+    rows : sequence of MapRow
         One for each image.
-    method
+    method : str
         Name of the method that made ``maps``.
-    class_names
+    class_names : sequence of str
         Of the shown classes, in the order of the maps.
 
     Returns

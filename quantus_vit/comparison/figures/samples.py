@@ -18,9 +18,9 @@ def draw_samples(images: Mapping[str, Sequence[npt.NDArray[Any]]], source: str) 
 
     Parameters
     ----------
-    images
+    images : mapping of str to sequence of ndarray
         Class name -> X-rays ``(H, W)`` in [0, 1].
-    source
+    source : str
         Where they come from, for the title.
 
     Returns

@@ -47,13 +47,13 @@ class Canvas:
 
     Parameters
     ----------
-    size
+    size : int
         Side in pixels.
-    angle
+    angle : float
         Rotation of the body in the image, in radians.
-    scale
+    scale : float
         Size of the body in the image; 1 maps [-1, 1] to the full image.
-    shift
+    shift : tuple of float
         Position of the body's origin in the image, in units of half the image.
     """
 

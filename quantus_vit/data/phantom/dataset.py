@@ -35,13 +35,13 @@ class Phantom(XrayDataset, Dataset[XraySample]):
 
     Parameters
     ----------
-    count
+    count : int
         Number of images, at least 1.
-    seed
+    seed : int
         Any non-negative integer; other seeds give other people.
-    split
+    split : str
         "Train", "Val" or "Test": three disjoint streams of the same seed.
-    image_size
+    image_size : int
         Side in pixels, at least 32.
 
     Raises

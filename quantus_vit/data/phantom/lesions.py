@@ -48,7 +48,7 @@ def draw_lesions(
 
     Parameters
     ----------
-    label
+    label : int
         0 COVID-19, 1 another pneumonia, 2 no lesion.
     """
     x, y = canvas.coordinates()
