@@ -155,11 +155,17 @@ def test_studies_have_a_section_each_where_their_files_are(folder) -> None:
         "metric,removal,seed,method,rank\nM,mean,0,AttnLRP,1.0\nM,mean,0,LimeCXR,2.0\n"
         "M,black,0,AttnLRP,2.0\nM,black,0,LimeCXR,1.0\nM,blur,0,AttnLRP,1.0\nM,blur,0,LimeCXR,2.0\n"
     )
+    (folder / "sensitivity_agreement.csv").write_text(
+        "group,settings,kendall_w,ci_low,ci_high,winner,winner_share,holds\n"
+        "all,3,0.11,0.0,0.5,AttnLRP,0.667,0\nseed=0,3,1.0,0.9,1.0,AttnLRP,1.0,1\n"
+    )
     (folder / "removal_shift.csv").write_text("removal,logit_shift\nmean,0.25\n")
     (folder / "confounders.csv").write_text("method,auc\nAttnLRP,0.9\n")
     page = write_report([folder]).read_text()
     assert {"sensitivity", "removal", "confounders"} <= set(Tags(page).ids())
     assert "<td>2 of 3</td>" in page  # AttnLRP comes first in two settings of three
+    assert "ranking holds" in page
+    assert page.index("<td>no</td>") < page.index("<td>yes</td>")  # as words, not as 0 and 1
 
 
 def test_the_model_page_opens_the_report_with_intervals(folder) -> None:
