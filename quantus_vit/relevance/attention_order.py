@@ -54,14 +54,18 @@ class AttentionOrder:
         marks.update((node_of(leaf), embedded) for leaf in embeddings)
         below = _marks_below(output.grad_fn, marks)
         earlier: list[tuple[int, int]] = []  # a layer's bit, and the layers that it depends on
+        reading: Attention | None = None  # the first that reads the position embeddings
         for number, layer in enumerate(attentions):
             known = [below[node] for node in self._nodes[number] if node in below]  # rules may leave one of them out
             if not known:
+                layer.reads_positions = not embeddings or number > 0  # the first one's tokens are those with positions
                 continue
             found, bit = reduce(or_, known), 1 << number
             depends_on = found & (bit - 1)
             layer.in_line = all(depends_on & other or bits == depends_on for other, bits in earlier)
-            layer.reads_positions = not embeddings or bool(found & embedded)
+            reading = reading or (layer if found & embedded else None)
+            alike = reading is not None and reading.shape[0] == layer.shape[0]  # no windows of a stream beside it
+            layer.reads_positions = not alike or bool(found & embedded)
             earlier.append((bit, depends_on))
 
 
