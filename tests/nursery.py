@@ -23,6 +23,8 @@ for line in sys.stdin:
     for rank in range(int(count)):
         child = os.fork()
         if child == 0:
+            # A process that is killed in the middle of a line would leave it before the nursery's own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if int(count) > 1:
                 os.environ |= dict(TORCHELASTIC_RUN_ID="x", MASTER_ADDR="127.0.0.1", MASTER_PORT=port, GROUP_RANK="0",
                                    RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=count, LOCAL_WORLD_SIZE=count)
