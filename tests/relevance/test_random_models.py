@@ -227,7 +227,7 @@ steps = st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=5)
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(steps, st.integers(0, 1000))
 def test_random_models_conserve_and_equal_the_reference(names: list[str], seed: int) -> None:
-    model, x = Model(names, Weights(seed)), images()
+    model, x = Model(names, Weights(seed)).eval(), images()
     found = AttnLRP(model, composite=EXACT).attribute(x, 1)
     leaf = x.clone().requires_grad_()
     logits = model(leaf, Detached())
@@ -242,7 +242,7 @@ def test_random_models_conserve_and_equal_the_reference(names: list[str], seed: 
 @given(steps, st.sampled_from(sorted(TRAPS)), st.integers(0, 4), st.integers(0, 1000))
 def test_random_models_with_a_trap_are_refused(names: list[str], trap: str, place: int, seed: int) -> None:
     try:
-        AttnLRP(Model(names, Weights(seed), trap, place), composite=EXACT).attribute(images(), 1)
+        AttnLRP(Model(names, Weights(seed), trap, place).eval(), composite=EXACT).attribute(images(), 1)
     except UnsupportedOperationError:
         return
     raise AssertionError(f"a model with {trap} was explained")
