@@ -16,12 +16,10 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from ..batch_size import BatchSize
-from .explaining import MethodCall
 from .group_scoring import GroupScorer
 from .images import Image
 from .ledger import Ledger
 from .mapping import MapMaker
-from .metrics import Scorer
 from .plan import Plan
 
 __all__ = ["Probe", "expectation", "probed"]
@@ -80,15 +78,16 @@ def expectation(plan: Plan, ledger: Ledger, image: Image, size: BatchSize, cases
     scoring = GroupScorer(plan, ledger, maker, size)
     maps: dict[str, Array] = {}
     costs: dict[str, Probe] = {}
+    lacking = {call.label: maker.lacking(image, call) for call in plan.methods}
     for call in plan.methods:
-        if any(_is_wanted(ledger, image, call, scorer) for scorer in plan.scorers):
+        if lacking[call.label]:
             relevance, costs[call.label] = _tried(plan, partial(maker.rehearse, image, call))
             if relevance is not None:
                 maps[call.label] = relevance
     seconds = sum(cost.seconds for cost in costs.values())
     images = float(sum(cost.images for cost in costs.values()))
     for scorer in plan.scorers:
-        calls = [call for call in plan.methods if call.label in maps and _is_wanted(ledger, image, call, scorer)]
+        calls = [call for call in plan.methods if call.label in maps and scorer in lacking[call.label]]
         if not calls:
             continue
         first = calls[0]
@@ -103,10 +102,6 @@ def expectation(plan: Plan, ledger: Ledger, image: Image, size: BatchSize, cases
         f"to come: {cases} cases, {len(maps) * cases} maps, some {round(images * cases)} images through the model; "
         f"about {_duration(seconds * cases)}, timed on the first case"
     )
-
-
-def _is_wanted(ledger: Ledger, image: Image, call: MethodCall, scorer: Scorer) -> bool:
-    return image.scored.suits(scorer) and ledger.lacks(image.case, call, scorer)
 
 
 def _tried(plan: Plan, work: Callable[[], Array]) -> tuple[Array | None, Probe]:

@@ -13,6 +13,7 @@ from .explaining import ExplainedImage, MethodCall
 from .failures import is_of_the_machine, stops_the_run
 from .images import Image
 from .ledger import Entry, Ledger
+from .metrics import Scorer
 from .plan import Plan
 from .protocol import image_seed
 
@@ -46,19 +47,21 @@ class MapMaker:
         Maps of the others come from the store, if they are there: whatever a metric is to score together is the same
         in a run that was cut.
         """
-        wanted = [image for image in images if self._wanted(image, call)]
-        missing = any(self._stored(image, call, image.target) is None for image in wanted)
-        if missing and len(images) > 1 and call.takes_batches(self.plan.device):
-            self._make_together(images, call)
-        for image in images:
-            if image not in wanted:
-                stored = self._stored(image, call, image.target)
-                if stored is not None:
-                    self._maps[image.case.key, call.label] = stored
-                continue
-            relevance = self._map_or_failure(image, call)
-            if relevance is not None:
-                self._maps[image.case.key, call.label] = relevance
+        wanted = [bool(self.lacking(image, call)) for image in images]
+        if len(images) > 1 and call.takes_batches(self.plan.device):
+            pairs = zip(images, wanted, strict=True)
+            if any(is_wanted and self._stored(image, call, image.target) is None for image, is_wanted in pairs):
+                self._make_together(images, call)
+        for image, is_wanted in zip(images, wanted, strict=True):
+            found = self._map_or_failure(image, call) if is_wanted else self._stored(image, call, image.target)
+            if found is not None:
+                self._maps[image.case.key, call.label] = found
+
+    def lacking(self, image: Image, call: MethodCall) -> list[Scorer]:
+        """The metrics whose score of a method's map of an image is still to be made; none where there is no map."""
+        if not self.plan.applies(call, image.scored.masks):
+            return []
+        return [s for s in self.plan.scorers if self.ledger.lacks(image.case, call, s) and image.scored.suits(s)]
 
     def map(self, image: Image, label: str, target: int) -> Array:
         """A method's map of an image for any output, ``(1, H, W)``."""
@@ -88,14 +91,6 @@ class MapMaker:
             image.sample.image, target, seed, masks, lambda label, other: self.map(image, label, other)
         )
 
-    def _wanted(self, image: Image, call: MethodCall) -> bool:
-        return bool(self._lacking(image, call))
-
-    def _lacking(self, image: Image, call: MethodCall) -> list[Any]:
-        if not self.plan.applies(call, image.scored.masks):
-            return []
-        return [s for s in self.plan.scorers if self.ledger.lacks(image.case, call, s) and image.scored.suits(s)]
-
     def _map_or_failure(self, image: Image, call: MethodCall) -> Array | None:
         """Map of a case; None where there is none: then the failure is booked, and its scores where it is lasting."""
         try:
@@ -107,7 +102,7 @@ class MapMaker:
                 self.ledger.write(
                     [
                         Entry(image.case, call, scorer, [math.nan], image.predicted, target)
-                        for scorer in self._lacking(image, call)
+                        for scorer in self.lacking(image, call)
                     ]
                 )
         return None
