@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .scores import MaskArea, Score
-from .statistics import grouped
+from .statistics import bin_of, by_class
 
 __all__ = ["SIZE_BINS", "SizeRow", "by_size"]
 
@@ -49,20 +49,18 @@ def by_size(scores: Sequence[Score], masks: Mapping[str, str], areas: Iterable[M
         Scores of cases whose mask is not among them, or is empty, are left out.
     """
     known = {(row.path, row.label, row.mask): row.share for row in areas}
-    rows = []
-    for (metric, method), group in grouped(scores).items():
-        if metric not in masks:
-            continue
-        sized = [(row.score, known.get((row.path, row.label, masks[metric]), 0.0)) for row in group]
-        lower = 0.0
-        for name, upper in SIZE_BINS.items():
-            members = [(score, share) for score, share in sized if share > 0 and lower <= share < upper]
-            values = [score for score, _ in members if math.isfinite(score)]
-            lower = upper
-            if members:
-                q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75]).tolist() if values else [math.nan] * 3
-                mean = float(np.mean(values)) if values else math.nan
-                area = float(np.mean([share for _, share in members]))
-                missing = len(members) - len(values)
-                rows.append(SizeRow(method, metric, name, mean, q1, median, q3, area, len(values), missing))
-    return rows
+    sized: list[Score] = []
+    shares: dict[tuple[str, str, str], list[float]] = {}
+    for row in scores:
+        share = known.get((row.path, row.label, masks[row.metric]), 0.0) if row.metric in masks else 0.0
+        if share > 0:
+            size = bin_of(share, SIZE_BINS)
+            sized.append(replace(row, label=size))
+            shares.setdefault((row.metric, row.method, size), []).append(share)
+    return [
+        SizeRow(
+            row.method, row.metric, row.label, row.mean, row.q1, row.median, row.q3,
+            float(np.mean(shares[row.metric, row.method, row.label])), row.n, row.nan,
+        )
+        for row in by_class(sized, tuple(SIZE_BINS))
+    ]  # fmt: skip

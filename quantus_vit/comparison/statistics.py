@@ -18,8 +18,8 @@ import numpy.typing as npt
 from .ranking import cluster_bootstrap_interval
 from .scores import Score, TieBreak, finite
 
-__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bootstrap_interval", "by_class", "by_confidence",
-           "by_prediction", "cluster_means", "clusters_of", "grouped", "table", "tie_spread",
+__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bin_of", "bootstrap_interval", "by_class",
+           "by_confidence", "by_prediction", "cluster_means", "clusters_of", "grouped", "table", "tie_spread",
            "write_table"]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
@@ -163,6 +163,11 @@ def by_prediction(scores: Sequence[Score], correct: Mapping[tuple[str, str], boo
     return by_class(marked, (RIGHT, WRONG))
 
 
+def bin_of(value: float, bins: Mapping[str, float]) -> str:
+    """The bin of a value, each bin reaching up to its limit, which is in the next."""
+    return next(name for name, limit in bins.items() if value < limit)
+
+
 def by_confidence(scores: Sequence[Score], confidence: Mapping[tuple[str, str], float]) -> list[ClassRow]:
     """Quartiles as :func:`by_class` gives them, by how sure the model is; bins as in :data:`CONFIDENCE_BINS`.
 
@@ -172,10 +177,7 @@ def by_confidence(scores: Sequence[Score], confidence: Mapping[tuple[str, str], 
     confidence : mapping
         (image, label) -> probability that the model gives to what it says; cases that are not there are left out.
     """
-    bins = {
-        case: next(name for name, limit in CONFIDENCE_BINS.items() if value < limit)
-        for case, value in confidence.items()
-    }
+    bins = {case: bin_of(value, CONFIDENCE_BINS) for case, value in confidence.items()}
     marked = [replace(row, label=bins[row.path, row.label]) for row in scores if (row.path, row.label) in bins]
     return by_class(marked, tuple(CONFIDENCE_BINS))
 
