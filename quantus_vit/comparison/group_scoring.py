@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from .ledger import Entry, Ledger, one_line
 from .mapping import MapMaker
 from .metrics import Scorer
 from .plan import Plan
+from .progress import say
 from .scoring import score_maps
 
 __all__ = ["GroupScorer"]
@@ -70,9 +70,7 @@ class GroupScorer:
             except Exception as error:  # an odd map may break a metric in any way: below it breaks its own score alone
                 if stops_the_run(error) and isinstance(error, OSError):
                     raise
-                if sys.stderr is not None:
-                    text = f"{scorer.name} on {len(pairs)} maps: {one_line(error)}; scoring them one by one"
-                    print(text, file=sys.stderr)
+                say(f"{scorer.name} on {len(pairs)} maps: {one_line(error)}; scoring them one by one")
             else:
                 entries = [self._entry(*found, scorer) for found in zip(pairs, scores, curves, strict=True)]
                 self.ledger.write([entry for entry in entries if self.ledger.lacks(entry.case, entry.call, scorer)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from .meta_run import judge_metrics
 from .plan import Plan
 from .planning import make_plan, try_first_image
 from .processes import ALONE, Processes
+from .progress import say
 from .protocol import Protocol
 from .report import record_run, write_report
 from .rows import forget_failures
@@ -147,12 +147,12 @@ def compare(
             except KeyboardInterrupt:
                 interrupted = True
             if interrupted:
-                _say("interrupted: tables of the images so far; the same command goes on from here")
+                say("interrupted: tables of the images so far; the same command goes on from here")
         logs.arrange([case.key for case in plan.cases])
         run = ComparisonRun(plan, logs)
-        if run.foreign_rows():
-            count, file = run.foreign_rows(), folder / "scores.csv"
-            _say(f"{file}: {count} rows of no case of this run, or twice; they are left out")
+        foreign = run.foreign_rows()
+        if foreign:
+            say(f"{folder / 'scores.csv'}: {foreign} rows of no case of this run, or twice; they are left out")
         if report_only or interrupted:
             judged = _judge(folder, protocol, meta_evaluation, device, quiet, report_only=True)
             studied = studies.run(folder, plan, quiet, report_only=True)
@@ -272,8 +272,3 @@ def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], lab
     if not all(math.isnan(row.score) for row in scores):
         higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
         draw_boxplots(scores, labels, higher).savefig(folder / "figure5.png", dpi=120)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        print(text, file=sys.stderr)

@@ -24,6 +24,7 @@ from .images import Image, ImageReader
 from .ledger import Ledger
 from .mapping import MapMaker
 from .plan import Plan
+from .progress import map_bar
 from .rows import scores_of, tie_breaks_of
 from .scores import Prediction, Score, TieBreak
 from .scoring import maps_at_once
@@ -96,23 +97,20 @@ class ComparisonRun:
         UnsupportedOperationError, ImportError
             A method cannot work with this model or installation.
         """
-        # A log file gets a line each half minute, a terminal a bar that moves.
-        interval = 0.5 if sys.stderr is not None and sys.stderr.isatty() else 30.0
         share = {case.key for case in (self.plan.cases if cases is None else cases)}
         groups = [[case for case in group if case.key in share] for group in self.groups()]
         left = [group for group in groups if any(self.ledger.wants(case) for case in group)]
-        hidden = quiet or sys.stderr is None
         # What is there already is not begun with, and so no part of the estimate of the time that is left.
         cases_left = sum(map(len, left))
         total = cases_left * len(self.plan.methods)
         with (
-            tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="compare", smoothing=0.05) as bar,
+            map_bar("compare", total, quiet, smoothing=0.05) as bar,
             ImageReader(self.plan, self.ledger, left) as reader,
         ):
             size = self._batch_size() if left else BatchSize(1)
             for number, group in enumerate(left):
                 images = reader.next_group()
-                if images and not hidden and number == 0 and cases_left > 1:
+                if images and not bar.disable and number == 0 and cases_left > 1:
                     said = expectation(self.plan, self.ledger, images[0], size, cases_left)
                     bar.write(said, file=sys.stderr)
                 self._run_group(group, images, size, bar)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..comparison.explaining import ExplainedImage, MethodCall
 from ..comparison.prediction import NOTHING, named_predictions, probabilities_of
+from ..comparison.progress import map_bar
 from ..comparison.protocol import image_seed
 from ..data.images import read_grey
 from ..errors import UnsupportedOperationError
@@ -98,14 +99,12 @@ class Gallery:
         self._places.prepare()
         results = Results(self._places, self._calls, self._classifier)
         explained = 0
-        hidden = quiet or sys.stderr is None or len(images) * len(self._calls) < 2
-        interval = 0.5 if sys.stderr is not None and sys.stderr.isatty() else 30.0
         total = len(images) * len(self._calls)
         # Images are held back only where that makes a method faster.
         together = any(call.takes_batches(self._device) for call in self._calls)
         size = self._settings.batch_size if together else 1
         try:
-            with tqdm(total=total, unit="map", disable=hidden, mininterval=interval, desc="explain") as bar:
+            with map_bar("explain", total, quiet or total < 2) as bar:
                 for start in range(0, len(images), size):
                     explained += self._run_batch(images[start : start + size], results, None if quiet else bar)
                     bar.update(len(images[start : start + size]) * len(self._calls))
