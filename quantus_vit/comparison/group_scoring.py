@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,8 +63,7 @@ class GroupScorer:
         missing = [pair for pair in pairs if self.ledger.lacks(pair.image.case, pair.call, scorer)]
         if not missing:
             return
-        explains = "explanations" in scorer.spec.needs
-        if len(pairs) > 1 and not explains:
+        if len(pairs) > 1 and not _explains(scorer):
             try:
                 scores, curves = self._scores(scorer, pairs)
             except Exception as error:  # an odd map may break a metric in any way: below it breaks its own score alone
@@ -76,21 +75,17 @@ class GroupScorer:
                 self.ledger.write([entry for entry in entries if self.ledger.lacks(entry.case, entry.call, scorer)])
                 return
         for pair in missing:
-            self._score_one(pair, scorer, explains)
+            self._score_one(pair, scorer)
 
     def rehearse(self, image: Image, call: MethodCall, relevance: Array, scorer: Scorer) -> Array:
         """Scores of one map that are not written, for an estimate of the time."""
-        pair = _Pair(image, call, relevance)
-        explain = self._explain_func(pair) if "explanations" in scorer.spec.needs else None
-        return np.array(self._scores(scorer, [pair], explain)[0][0])
+        (values,), _ = self._scores(scorer, [_Pair(image, call, relevance)])
+        return np.array(values)
 
-    def _explain_func(self, pair: _Pair) -> Callable[..., Array]:
-        return pair.call.explain_func(self.maker.explained(pair.image, pair.image.target))
-
-    def _score_one(self, pair: _Pair, scorer: Scorer, explains: bool) -> None:
+    def _score_one(self, pair: _Pair, scorer: Scorer) -> None:
         curves: Curves = {}
         try:
-            ((values,), (curves,)) = self._scores(scorer, [pair], self._explain_func(pair) if explains else None)
+            ((values,), (curves,)) = self._scores(scorer, [pair])
         except Exception as error:
             self.ledger.book(pair.image.case, pair.call.label, scorer.name, error)
             if is_of_the_machine(error):
@@ -104,11 +99,13 @@ class GroupScorer:
         maps = ((call, self.maker.made(image, call)) for call in self.plan.methods)
         return [_Pair(image, call, relevance) for call, relevance in maps if relevance is not None]
 
-    def _scores(
-        self, scorer: Scorer, pairs: Sequence[_Pair], explain: Any = None
-    ) -> tuple[list[list[float]], Sequence[Curves]]:
-        """Scores of the maps, and the curves behind them."""
+    def _scores(self, scorer: Scorer, pairs: Sequence[_Pair]) -> tuple[list[list[float]], Sequence[Curves]]:
+        """Scores of the maps, and the curves behind them; of one map where the metric calls the method again."""
         plan = self.plan
+        explain = None
+        if _explains(scorer):
+            (pair,) = pairs
+            explain = pair.call.explain_func(self.maker.explained(pair.image, pair.image.target))
         kept: list[Sequence[Curves]] = [[{} for _ in pairs]]
         scores = score_maps(
             scorer,
@@ -126,3 +123,8 @@ class GroupScorer:
     def _entry(self, pair: _Pair, values: Sequence[float], curves: Curves, scorer: Scorer) -> Entry:
         target = self.plan.classifier.class_names[pair.image.target]
         return Entry(pair.image.case, pair.call, scorer, values, pair.image.predicted, target, curves)
+
+
+def _explains(scorer: Scorer) -> bool:
+    """Whether the metric calls the method again, which it can for one map alone."""
+    return "explanations" in scorer.spec.needs
