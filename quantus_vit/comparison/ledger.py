@@ -58,16 +58,18 @@ class Entry:
         place = (self.case.identity, self.case.label, self.predicted, self.target)
         return Score(*place, self.call.label, self.scorer.name, mean)
 
+    @property
+    def _place(self) -> tuple[str, str, str, str]:
+        return (*self.case.key, self.call.label, self.scorer.name)
+
     def tie_breaks(self) -> list[TieBreak]:
         """The rows of ``tie_breaks.csv``; none where no tie was broken."""
-        place = (self.case.identity, self.case.label, self.call.label, self.scorer.name)
-        return [TieBreak(*place, n, value) for n, value in enumerate(self.values)] if len(self.values) > 1 else []
+        return [TieBreak(*self._place, n, value) for n, value in enumerate(self.values)] if len(self.values) > 1 else []
 
     def curve_rows(self) -> list[Curve]:
         """The rows of ``curves.csv``."""
-        place = (self.case.identity, self.case.label, self.call.label, self.scorer.name)
         return [
-            Curve(*place, order, " ".join(f"{value:.6g}" for value in outputs))
+            Curve(*self._place, order, " ".join(f"{value:.6g}" for value in outputs))
             for order, outputs in self.curves.items()
         ]
 
