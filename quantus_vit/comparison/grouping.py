@@ -17,7 +17,7 @@ _MOST_CASES = 32
 
 
 def groups_of(plan: Plan) -> list[tuple[Case, ...]]:
-    """Cases in groups of one size, but for the first, which is one case that tells how long the others will take.
+    """Cases in groups of one size, but for the first, which is one case: what no case can do is told after it.
 
     A group is what an interrupt can lose of the metrics. It has as many cases as give a metric two full batches of
     maps. The groups depend on the plan and the kind of device alone, not on what has been scored already: a rerun and
