@@ -82,7 +82,7 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         by_confidence=by_confidence(scores, _confidence(run)),
         by_size=by_size(scores, {s.name: s.mask for s in plan.scorers if s.mask is not None}, run.logs.mask_areas.rows),
         spread=tie_spread(run.tie_breaks()),
-        meta=_judge_metrics(run, higher, correct) if plan.protocol.truth else [],
+        meta=_judge_metrics(run, scores, higher, correct) if plan.protocol.truth else [],
         excluded=[
             ExclusionRow(call.label, scorer.name, plan.excluded(call, scorer))
             for scorer in plan.scorers
@@ -122,11 +122,11 @@ def _confidence(run: ComparisonRun) -> dict[tuple[str, str], float]:
 
 
 def _judge_metrics(
-    run: ComparisonRun, higher: Mapping[str, bool], correct: Mapping[tuple[str, str], bool]
+    run: ComparisonRun, scores: Sequence[Score], higher: Mapping[str, bool], correct: Mapping[tuple[str, str], bool]
 ) -> list[MetaRow]:
     truth = run.plan.protocol.truth
     controls = [call.label for call in run.plan.methods if call.spec.role == "control" and call.label != truth]
-    return meta_rows(run.scores(), truth, controls, higher, correct)
+    return meta_rows(scores, truth, controls, higher, correct)
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
