@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..files import write_whole
+
 __all__ = ["Baseline", "ExplainOptions", "Protocol", "default_features_in_step", "image_seed", "parse_baseline"]
 
 Baseline: TypeAlias = "float | str"
@@ -219,9 +221,7 @@ class Protocol:
 def save_config(path: Path, protocol: Protocol, environment: Mapping[str, Any]) -> None:
     """Write the settings, and what they ran on, as JSON; a crash leaves the file of before."""
     text = json.dumps({"protocol": protocol.to_dict(), "environment": dict(environment)}, indent=2)
-    partial = path.with_name(f".{path.name}.new")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, lambda file: file.write(f"{text}\n".encode()))
 
 
 def load_config(path: Path) -> Protocol:

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pictures.picture import write_whole
+from ..files import write_whole
 
 __all__ = ["MapsFile"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..pictures.picture import write_whole
+from ..files import write_whole
 
 __all__ = ["TableRow", "write_table"]
 

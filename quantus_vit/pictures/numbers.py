@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
-from .picture import write_whole
+from ..files import write_whole
 
 __all__ = ["save_nifti", "save_tiff"]
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["Picture", "save_figure", "write_whole"]
+from ..files import write_whole
+
+__all__ = ["Picture", "save_figure"]
 
 _DPI = 150
 _PLAIN_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
@@ -62,21 +63,3 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = _DPI,
     kind = place.suffix.lower().lstrip(".")
     with rc_context(_PLAIN_FONTS):
         write_whole(place, lambda file: figure.savefig(file, format=kind, dpi=dpi, **options))
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under another name first, so that it is whole or not there.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    write : callable
-        Writes into a binary file.
-    """
-    partial = path.with_name(f".{path.name}.new")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

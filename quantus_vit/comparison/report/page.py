@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import write_whole
 from .bundle import asset, csp_hash, script, style
 from .explorer import cases_of_page, explorer_data, explorer_media
 from .html import Section, text_of
@@ -67,9 +68,7 @@ def write_report(folders: Sequence[Path], file: Path | None = None, most_inside:
     if not beside:
         _remove_media(file)
     page = _page(_sections(runs, explorer=data is not None), data, [] if beside else media)
-    partial = file.with_name(f".{file.name}.new")
-    partial.write_text(page, encoding="utf-8", errors="backslashreplace")
-    partial.replace(file)
+    write_whole(file, lambda new: new.write(page.encode("utf-8", errors="backslashreplace")))
     return file
 
 

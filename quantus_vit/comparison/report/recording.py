@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import write_whole
 from ..findings import ReportContent, caveats, findings
 from ..runner import ComparisonRun
 from .pictures import PictureStore
@@ -56,9 +57,7 @@ def record_run(folder: Path, run: ComparisonRun, content: ReportContent) -> None
         "caveats": caveats(content),
         "model_quality": model_quality(run.plan.classifier.source),
     }
-    partial = folder / f".{RUN_FILE}.new"
-    partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / RUN_FILE)
+    write_whole(folder / RUN_FILE, lambda file: file.write(f"{json.dumps(facts, indent=1)}\n".encode()))
     _record_pictures(folder, run)
 
 

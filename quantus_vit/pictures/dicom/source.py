@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from ..._version import __version__
 from ...data.dicom import read_header
+from ...files import write_whole
 from ..explanation import Explanation
-from ..picture import write_whole
 
 __all__ = ["DicomSource", "SeriesBook", "code", "new_dataset", "read_source", "save_dataset", "set_all", "source_item"]
 
