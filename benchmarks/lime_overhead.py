@@ -91,7 +91,7 @@ def main() -> None:
     neighbourhood = Neighbourhood(model, image, image * 0, segments, arguments.batch_size)
     sides = {
         "explain_instance, all classes": lambda: lime.explain_instance(image),
-        "of it: compose + forwards + softmax": lambda: neighbourhood.probabilities(masks),
+        "of it: compose + forwards + softmax": lambda: neighbourhood.answers(masks),
     }
     ratios: dict[str, list[float]] = {name: [] for name in sides}
     bare = []
