@@ -19,7 +19,6 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import clock, timed
 
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.comparison import pipeline, runner
@@ -103,19 +103,6 @@ class Meter:
         return forwards, sum(statistics.median(self.maps[name]) * count for name, count in maps.items())
 
 
-def clock(device: torch.device) -> float:
-    if device.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def timed(action: Callable[[], object], device: torch.device) -> float:
-    start = clock(device)
-    action()
-    return clock(device) - start
-
-
 def best_batch(module: torch.nn.Module, image: torch.Tensor) -> int:
     """The batch with the fastest image, of those of the device."""
     seconds = {}
@@ -170,7 +157,7 @@ def main() -> None:
     protocol = make_protocol(arguments, classifier, dataset)
     image = dataset.sample(0, classifier.preprocessing).image.to(device)
     batch = best_batch(classifier.module, image)
-    gradient = tuple(name for name in protocol.methods if name in EXPLAINERS and name not in ("LimeCXR",))
+    gradient = tuple(name for name in protocol.methods if name in EXPLAINERS and name != "LimeCXR")
     images = torch.stack([dataset.sample(i, classifier.preprocessing).image for i in range(batch)]).to(device)
     meter = Meter(classifier.module, images, gradient, arguments.every)
     meter.sample()  # the first of each is slow

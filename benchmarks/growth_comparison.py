@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
-import re
 import tempfile
 import time
 import warnings
@@ -23,6 +22,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from measuring import MEBIBYTE, resident
 
 HERE = Path(__file__).resolve().parent
 MIDDLE = {"images": 60, "methods": 2, "classes": 3, "size": 64}
@@ -69,7 +70,7 @@ def measure(numbers: dict[str, int], folder: Path) -> dict[str, float]:
     stored = list((folder / "measured" / "maps").rglob("*.npz"))
     return {
         "seconds": round(seconds, 3),
-        "mebibytes": round(peak() / 2**20, 1),
+        "mebibytes": round(resident("VmHWM") / MEBIBYTE, 1),
         "bytes_a_map": round(sum(file.stat().st_size for file in stored) / len(stored)),
         "bytes_of_scores": (folder / "measured" / "scores.csv").stat().st_size,
     }
@@ -107,12 +108,6 @@ def protocol(numbers: dict[str, int], classifier: Any, dataset: Any, samples: in
         methods=METHODS[: numbers["methods"]],
         metrics=METRICS,
     )
-
-
-def peak() -> int:
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def in_a_new_process(numbers: dict[str, int]) -> dict[str, float]:

@@ -13,30 +13,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
-from collections.abc import Callable
 
 import timm
 import torch
+from measuring import timed
 
 from quantus_vit.data import Phantom
 from quantus_vit.lime import LimeCXR, cxr_segments
 from quantus_vit.lime.neighbourhood import Neighbourhood, compose
-
-
-def clock(device: torch.device) -> float:
-    """CPU time where the CPU does the work (other jobs on the machine then count little), else wall time."""
-    if device.type == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize(device)
-    return time.perf_counter()
-
-
-def timed(action: Callable[[], object], device: torch.device) -> float:
-    start = clock(device)
-    action()
-    return clock(device) - start
 
 
 class AtOnce(torch.nn.Module):

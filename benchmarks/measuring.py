@@ -30,7 +30,10 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 HEAVY = ["torch", "torchvision", "timm", "captum.attr", "quantus_vit"]  # imported once, by the server
 MEBIBYTE = 2**20
@@ -182,6 +185,23 @@ def times(call: Callable[[], Any], device: str = "cpu") -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
+def clock(device: torch.device) -> float:
+    """CPU seconds where the CPU does the work (other jobs on the machine then count little), else wall seconds."""
+    import torch
+
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def timed(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, by :func:`clock`."""
+    start = clock(device)
+    action()
+    return clock(device) - start
+
+
 def rise_of_peak(call: Callable[[], Any], device: str) -> float | None:
     """MiB by which the call's peak exceeds what was in use before it; None where the system does not tell."""
     import torch
@@ -198,12 +218,13 @@ def rise_of_peak(call: Callable[[], Any], device: str) -> float | None:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # else the call may live on what the building of the model has freed
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     call()
-    return (_resident("VmHWM") - before) / MEBIBYTE
+    return (resident("VmHWM") - before) / MEBIBYTE
 
 
-def _resident(what: str) -> int:
+def resident(what: str) -> int:
+    """Bytes of this process in memory: now ("VmRSS"), or at most so far ("VmHWM"); Linux alone tells."""
     found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
