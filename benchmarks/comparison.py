@@ -31,10 +31,8 @@ from measuring import clock, timed
 
 from quantus_vit.assets import phantom_checkpoint_path
 from quantus_vit.comparison import pipeline, runner
-from quantus_vit.comparison.cases import data_digest
-from quantus_vit.comparison.planning import model_digest
-from quantus_vit.comparison.protocol import Protocol, default_features_in_step
-from quantus_vit.comparison.protocols import PROTOCOLS
+from quantus_vit.comparison.planning import protocol_for
+from quantus_vit.comparison.protocol import Protocol
 from quantus_vit.data import XrayDataset, open_data
 from quantus_vit.models import Classifier, load_model
 from quantus_vit.quantus_plugin.registry import METHODS as EXPLAINERS
@@ -115,23 +113,15 @@ def best_batch(module: torch.nn.Module, image: torch.Tensor) -> int:
 
 
 def make_protocol(arguments: argparse.Namespace, classifier: Classifier, dataset: XrayDataset) -> Protocol:
-    size = classifier.preprocessing.size
-    given = {
-        "samples": arguments.samples,
-        "methods": tuple(arguments.methods) if arguments.methods else None,
-        "metrics": tuple(arguments.metrics) if arguments.metrics else None,
-        "lime_samples": arguments.lime_samples,
-    }
-    settings = PROTOCOLS[arguments.protocol].with_overrides(given)
-    facts = {
-        "data": arguments.data,
-        "data_digest": data_digest(dataset),
-        "model": classifier.source,
-        "model_digest": model_digest(classifier),
-        "image_size": size,
-        "quantus": version("quantus"),
-    }
-    return Protocol(**{"features_in_step": default_features_in_step(size), **settings, **facts})
+    return protocol_for(
+        arguments.protocol,
+        classifier,
+        dataset,
+        samples=arguments.samples,
+        methods=tuple(arguments.methods) if arguments.methods else None,
+        metrics=tuple(arguments.metrics) if arguments.metrics else None,
+        lime_samples=arguments.lime_samples,
+    )
 
 
 def main() -> None:

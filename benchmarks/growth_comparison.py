@@ -19,7 +19,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def measure(numbers: dict[str, int], folder: Path) -> dict[str, float]:
     import torch
 
     from quantus_vit.comparison.folder import Logs
-    from quantus_vit.comparison.planning import make_plan
+    from quantus_vit.comparison.planning import make_plan, protocol_for
     from quantus_vit.comparison.runner import ComparisonRun
     from quantus_vit.data import open_data
 
@@ -58,8 +57,10 @@ def measure(numbers: dict[str, int], folder: Path) -> dict[str, float]:
     torch.set_num_threads(1)
     classifier = small_model(numbers["size"], numbers["classes"])
     dataset = open_data("phantom", "Test", count=numbers["images"] + 3, image_size=numbers["size"])
+    given = {"methods": METHODS[: numbers["methods"]], "metrics": METRICS}
     for count, place in ((3, "warm"), (numbers["images"], "measured")):
-        plan, _, _ = make_plan(protocol(numbers, classifier, dataset, count), classifier, dataset, "cpu")
+        protocol = protocol_for("custom", classifier, dataset, samples=count, **given)
+        plan, _, _ = make_plan(protocol, classifier, dataset, "cpu")
         (folder / place).mkdir()
         run = ComparisonRun(plan, Logs.open(folder / place))
         start = time.process_time()
@@ -89,25 +90,6 @@ def small_model(size: int, classes: int) -> Any:
     ).eval()
     names = ("COVID-19", "Non-COVID", "Normal", *(f"finding {number}" for number in range(classes - 3)))
     return Classifier(module, names, Preprocessing(size=(size, size)), "multiclass", "random", "0" * 16)
-
-
-def protocol(numbers: dict[str, int], classifier: Any, dataset: Any, samples: int) -> Any:
-    from quantus_vit.comparison.cases import data_digest
-    from quantus_vit.comparison.protocol import Protocol, default_features_in_step
-
-    size = (numbers["size"], numbers["size"])
-    return Protocol(
-        data="phantom",
-        data_digest=data_digest(dataset),
-        model="random",
-        model_digest="0" * 16,
-        image_size=size,
-        features_in_step=default_features_in_step(size),
-        quantus=version("quantus"),
-        samples=samples,
-        methods=METHODS[: numbers["methods"]],
-        metrics=METRICS,
-    )
 
 
 def in_a_new_process(numbers: dict[str, int]) -> dict[str, float]:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from quantus_vit.assets import phantom_checkpoint_path
-from quantus_vit.comparison.protocol import parse_baseline
+from quantus_vit.comparison.protocol import default_features_in_step, parse_baseline
 from quantus_vit.comparison.sampling import balanced_sample
 from quantus_vit.comparison.ties import break_ties
 from quantus_vit.data import XrayDataset, open_data
@@ -36,7 +36,6 @@ from quantus_vit.models import Classifier, load_model
 SEGMENTS = ("lime-default", "cxr")
 REPLACEMENTS = ("mean", "0.0", "black")
 BASELINES: tuple[float | str, ...] = (0.0, "black", "mean")
-STEPS = 14
 COLUMNS = ("image", "label", "map", "quantus", "baseline", "softmax", "score")
 
 
@@ -92,8 +91,9 @@ def scores_of(
     """Scores of a map by baseline and softmax."""
     import quantus
 
-    model, pixels = Remembered(classifier.module).eval(), image.shape[-2] * image.shape[-1]
-    step = next(size for size in range(pixels // STEPS, 0, -1) if pixels % size == 0)
+    model = Remembered(classifier.module).eval()
+    height, width = image.shape[-2:]
+    step = default_features_in_step((height, width))
     ordered = break_ties(relevance, 1, [0])
     found = {}
     for baseline in baselines:

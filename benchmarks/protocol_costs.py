@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.expected import probed
 from quantus_vit.comparison.folder import prepare
-from quantus_vit.comparison.planning import make_plan
-from quantus_vit.comparison.protocol import Protocol, default_features_in_step
+from quantus_vit.comparison.planning import make_plan, protocol_for
 from quantus_vit.comparison.protocols import PROTOCOLS
 from quantus_vit.comparison.runner import ComparisonRun
 from quantus_vit.data import CLASS_NAMES, open_data
@@ -43,11 +40,7 @@ def count(name: str, cases: int, folder: Path) -> tuple[int, int, int, float]:
     """Methods, metrics, images through the model a case, and bytes of maps a case."""
     classifier = load_model(tiny_model(folder))
     dataset = open_data("phantom", "Test", count=60, image_size=SIZE[0])
-    facts = {
-        "data": "phantom", "data_digest": data_digest(dataset), "model": "tiny", "model_digest": "0" * 16,
-        "image_size": SIZE, "features_in_step": default_features_in_step(SIZE), "quantus": version("quantus"),
-    }  # fmt: skip
-    protocol = Protocol(**{**PROTOCOLS[name].with_overrides({"samples": cases}), **facts})
+    protocol = protocol_for(name, classifier, dataset, samples=cases)
     plan, _, _ = make_plan(protocol, classifier, dataset, "cpu")
     place = folder / name
     place.mkdir()
