@@ -144,11 +144,10 @@ class RemovalCurve(ImageMetric):
         return [patch_order(signed, np.random.default_rng((self.seed, number))) for number in range(self.tie_breaks)]
 
     def _curves(self, image: _Image, orders: list[Array]) -> Scoring:
-        """Outputs ``(orders, steps + 1)``; equal sets of removed patches are run once."""
+        """Outputs ``(orders, steps + 1)``."""
         removed = np.concatenate([self._sets(order) for order in orders])
-        unique, where = np.unique(removed, axis=0, return_inverse=True)
-        outputs = yield from self._without(image, unique)
-        return np.asarray(outputs[where.ravel()].reshape(len(orders), self.steps + 1))
+        outputs = yield from self._without(image, removed)
+        return outputs.reshape(len(orders), self.steps + 1)
 
     def _sets(self, order: Array) -> Array:
         """The removed patches at each step, bool ``(steps + 1, P)``."""
