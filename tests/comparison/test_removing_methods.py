@@ -45,6 +45,19 @@ def test_windows_may_overlap_and_must_fit(image: ExplainedImage) -> None:
         maps_of(model, "Occlusion[window=9]", image)
 
 
+@pytest.mark.parametrize("name", ["Occlusion[window=4]", "KernelShap[num_segments=6]"])
+def test_a_model_may_have_no_parameters(image: ExplainedImage, name: str) -> None:
+    """As one that calls another runtime: its map is that of the same model with a parameter."""
+
+    class Bare(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.stack([images[:, 0].sum((1, 2)), images[:, :, :4].sum((1, 2, 3))], dim=1)
+
+    other = Bare()
+    other.register_parameter("unused", torch.nn.Parameter(torch.zeros(1)))
+    np.testing.assert_array_equal(maps_of(Bare().eval(), name, image), maps_of(other.eval(), name, image))
+
+
 def test_shapley_values_of_superpixels_add_up_and_are_seeded(image: ExplainedImage) -> None:
     """On a linear model the values are the superpixels' own contributions, for any sample of coalitions."""
     from quantus_vit.lime import cxr_segments

@@ -16,6 +16,7 @@ from ..protocol import ExplainOptions
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import torch
     from torch import nn
 
 __all__ = ["METHODS", "ControlInputs", "MethodNeed", "MethodSpec", "Role", "Sign", "method_spec", "options_of"]
@@ -55,6 +56,14 @@ class ControlInputs:
     seed: tuple[int, ...]
     calls: int
     map_of: Callable[[str, int], npt.NDArray[np.float32]]
+
+    def placed(self, pixels: npt.NDArray[np.float32]) -> torch.Tensor:
+        """An image ``(C, H, W)`` as the model takes it: ``(1, C, H, W)`` on its device."""
+        import torch
+
+        from ...quantus_plugin.model_state import device_of
+
+        return torch.from_numpy(pixels)[None].to(device_of(self.module))
 
 
 def no_options(given: ExplainOptions) -> dict[str, Any]:

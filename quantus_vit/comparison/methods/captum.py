@@ -39,12 +39,11 @@ def _occlusion(
         raise ValueError(f"window must be from 1 to {min(height, width)} pixels, the image's side, not {window!r}")
     step = window if stride is None else stride
     tiles = np.arange(height)[:, None] // window * -(-width // window) + np.arange(width)[None] // window
-    image, baseline = _tensors(inputs, replace(inputs.image, tiles, replacement))
     relevance = Occlusion(inputs.module).attribute(
-        image,
+        inputs.placed(inputs.image),
         sliding_window_shapes=(channels, window, window),
         strides=(channels, step, step),
-        baselines=baseline,
+        baselines=inputs.placed(replace(inputs.image, tiles, replacement)),
         target=inputs.target,
         perturbations_per_eval=_AT_ONCE,
     )
@@ -63,26 +62,18 @@ def _kernel_shap(
     from ...lime.replacement import replace
 
     segments = cxr_segments(inputs.image, **({} if num_segments is None else {"num_segments": num_segments}))
-    image, baseline = _tensors(inputs, replace(inputs.image, segments, replacement))
+    image = inputs.placed(inputs.image)
     with torch.random.fork_rng(devices=[]):  # Captum draws from torch's global generator
         torch.manual_seed(int(np.random.SeedSequence(inputs.seed).generate_state(1)[0]))
         relevance = KernelShap(inputs.module).attribute(
             image,
-            baselines=baseline,
+            baselines=inputs.placed(replace(inputs.image, segments, replacement)),
             target=inputs.target,
             feature_mask=torch.from_numpy(segments)[None, None].to(image.device),
             n_samples=num_samples,
             perturbations_per_eval=_AT_ONCE,
         )
     return _one_channel(relevance)
-
-
-def _tensors(inputs: ControlInputs, replaced: npt.NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The image and what stands in for absent parts of it, both ``(1, C, H, W)`` on the model's device."""
-    import torch
-
-    device = next(inputs.module.parameters()).device
-    return torch.from_numpy(inputs.image)[None].to(device), torch.from_numpy(replaced)[None].to(device)
 
 
 def _one_channel(relevance: torch.Tensor) -> npt.NDArray[np.float32]:

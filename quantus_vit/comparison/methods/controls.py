@@ -73,8 +73,7 @@ def _other_class(inputs: ControlInputs, method: str) -> npt.NDArray[np.float32]:
     import torch
 
     with torch.no_grad():
-        images = torch.from_numpy(inputs.image)[None].to(next(inputs.module.parameters()).device)
-        logits = inputs.module(images)[0].clone()
+        logits = inputs.module(inputs.placed(inputs.image))[0].clone()
     if len(logits) < 2:
         raise ValueError("a model with one output has no other class to explain")
     logits[inputs.target] = -torch.inf

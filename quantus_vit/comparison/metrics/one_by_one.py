@@ -54,9 +54,10 @@ class OneByOne:
 def _outputs(model: Any, x_batch: Any) -> int:
     import torch
 
+    from ...quantus_plugin.model_state import device_of
+
     with torch.no_grad():
-        images = torch.as_tensor(x_batch[:1]).to(next(model.parameters()).device)
-        outputs = int(model(images).shape[1])
+        outputs = int(model(torch.as_tensor(x_batch[:1]).to(device_of(model))).shape[1])
     if outputs < 2:
         raise ValueError("the metric compares classes, but the model has one output; take another metric")
     return outputs
