@@ -62,8 +62,17 @@ def common_settings(protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> Callable[..., Any]:
-    """Builder of a metric of Quantus.
+def of_quantus(name: str) -> Callable[..., Any]:
+    """Builder of a metric of Quantus; errors as of :func:`metric_of_quantus`."""
+
+    def build(**settings: Any) -> Any:
+        return metric_of_quantus(name)(**settings)
+
+    return build
+
+
+def metric_of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """Class of a metric of Quantus.
 
     Parameters
     ----------
@@ -71,20 +80,11 @@ def of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> C
     broken : mapping of str to str
         Release that cannot run it, such as "0.6.", by how its version begins -> the reason.
 
-    Returns
-    -------
-    callable
-        Raises ``ValueError`` where the installed release does not have the metric, or cannot run it.
+    Raises
+    ------
+    ValueError
+        The installed release does not have the metric, or cannot run it.
     """
-
-    def build(**settings: Any) -> Any:
-        return metric_of_quantus(name, broken)(**settings)
-
-    return build
-
-
-def metric_of_quantus(name: str, broken: Mapping[str, str] = MappingProxyType({})) -> Any:
-    """Class of a metric of Quantus; arguments and errors as of :func:`of_quantus`."""
     import quantus
 
     installed = version("quantus")

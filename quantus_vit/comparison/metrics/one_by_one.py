@@ -17,15 +17,13 @@ class OneByOne:
         Of Quantus.
     settings : mapping
         Its keywords.
-    softmax : bool or None
-        Score probabilities whatever the call says; None: as it says.
+    softmax : bool
+        Score probabilities, whatever the call says.
     classes : bool
         The metric wants ``num_classes``, which the model says.
     """
 
-    def __init__(
-        self, metric: Any, settings: Mapping[str, Any], softmax: bool | None = None, classes: bool = False
-    ) -> None:
+    def __init__(self, metric: Any, settings: Mapping[str, Any], softmax: bool = False, classes: bool = False) -> None:
         self._metric, self._settings, self._softmax, self._classes = metric, dict(settings), softmax, classes
         metric(**settings)  # what it refuses, it refuses now
 
@@ -41,9 +39,10 @@ class OneByOne:
         settings = dict(self._settings)
         if self._classes or self._softmax:
             outputs = _outputs(model, x_batch)
-            settings |= {"num_classes": outputs} if self._classes else {}
-        if self._softmax is not None:
-            options["softmax"] = self._softmax
+        if self._classes:
+            settings["num_classes"] = outputs
+        if self._softmax:
+            options["softmax"] = True
         found = []
         for i in range(len(a_batch)):
             one = {"x_batch": x_batch[i : i + 1], "y_batch": y_batch[i : i + 1], "a_batch": a_batch[i : i + 1]}

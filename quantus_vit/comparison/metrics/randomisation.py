@@ -21,12 +21,12 @@ _NOISE_MAGNITUDE = 0.1  # of the range of the image's values, the default of Qua
 
 def _as_they_are(protocol: Protocol) -> dict[str, Any]:
     """Rank correlations need no normalised maps, and signs count."""
-    return {**common_settings(protocol), "normalise": False, "normalise_func_kwargs": {}, "abs": protocol.abs}
+    return {**common_settings(protocol), "normalise": False, "normalise_func_kwargs": {}}
 
 
 def _of_entropy(protocol: Protocol) -> dict[str, Any]:
     """The metric's own normalisation, by the second moment, makes histograms of maps comparable."""
-    return {**common_settings(protocol), "normalise": True, "normalise_func_kwargs": {}, "abs": protocol.abs}
+    return {**common_settings(protocol), "normalise": True, "normalise_func_kwargs": {}}
 
 
 def _mprt(**settings: Any) -> Any:
