@@ -102,7 +102,7 @@ class Interception(TorchFunctionMode):
         if positions is not None:
             if positions.active:
                 positions.follow(func, args, kwargs, result)
-            elif positions.images and func not in _ASKS_SHAPE and any(id(x) in positions.images for x in args):
+            elif not positions.images.isdisjoint(map(id, args)) and func not in _ASKS_SHAPE:
                 positions.read_again = True
 
 
