@@ -38,7 +38,13 @@ class AttentionOrder:
         if last:  # else the logits depend on no attention, which the methods tell
             del attentions[last:], self._nodes[last:]
 
-    def note(self, attentions: Sequence[Attention], output: Tensor, embeddings: Sequence[Tensor]) -> None:
+    def note(
+        self,
+        attentions: Sequence[Attention],
+        output: Tensor,
+        graph: Mapping[Any, Sequence[Any]],
+        embeddings: Sequence[Tensor],
+    ) -> None:
         """Note at the layers whether they follow those before them, and whether they read the position embeddings.
 
         Parameters
@@ -46,13 +52,15 @@ class AttentionOrder:
         attentions : sequence of Attention
         output : Tensor
             The logits.
+        graph : mapping of autograd nodes to sequence of autograd nodes
+            All that the logits depend on, from :func:`~.graph_check.check_graph`.
         embeddings : sequence of Tensor
             Leaves.
         """
         marks = {node: 1 << number for number, pair in enumerate(self._nodes) for node in pair if node is not None}
         embedded = 1 << len(self._nodes)
         marks.update((node_of(leaf), embedded) for leaf in embeddings)
-        below = _marks_below(output.grad_fn, marks)
+        below = _marks_below(output.grad_fn, graph, marks)
         earlier: list[tuple[int, int]] = []  # a layer's bit, and the layers that it depends on
         reading: Attention | None = None  # the first that reads the position embeddings
         for number, layer in enumerate(attentions):
@@ -69,20 +77,19 @@ class AttentionOrder:
             earlier.append((bit, depends_on))
 
 
-def _marks_below(root: Any, marks: Mapping[Any, int]) -> dict[Any, int]:
-    """For every node of autograd's graph the bits of the marked nodes that it depends on, its own left out."""
+def _marks_below(root: Any, graph: Mapping[Any, Sequence[Any]], marks: Mapping[Any, int]) -> dict[Any, int]:
+    """For every node of the graph the bits of the marked nodes that it depends on, its own left out."""
     found: dict[Any, int] = {}
-    waiting: list[tuple[Any, tuple[Any, ...] | None]] = [] if root is None else [(root, None)]
+    waiting = [(root, False)] if root in graph else []
     while waiting:
-        node, children = waiting.pop()
-        if children is not None:
+        node, below_is_found = waiting.pop()
+        if below_is_found:
             bits = 0
-            for child in children:
+            for child in graph[node]:
                 bits |= found[child] | marks.get(child, 0)
             found[node] = bits
         elif node not in found:
             found[node] = 0
-            children = tuple([child for child, _ in node.next_functions if child is not None])
-            waiting.append((node, children))
-            waiting.extend([(child, None) for child in children if child not in found])
+            waiting.append((node, True))
+            waiting.extend([(child, False) for child in graph[node] if child not in found])
     return found

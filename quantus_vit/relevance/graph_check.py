@@ -8,7 +8,7 @@ check finds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ _ATTENTION = ("softmax", "attention", "attn", "graph")  # a DifferentiableGraph 
 
 def check_graph(
     output: Tensor, starts: Iterable[Tensor], composite: Composite, seen_softmax: Collection[Any]
-) -> Collection[Any]:
+) -> Mapping[Any, Sequence[Any]]:
     """Raise where something between the starts and the output is neither an operation of ours nor routing.
 
     Parameters
@@ -79,8 +79,9 @@ def check_graph(
 
     Returns
     -------
-    collection of autograd nodes
-        All that the output depends on; of a tensor of the graph, :func:`node_of` says which is its.
+    mapping of autograd nodes to sequence of autograd nodes
+        All that the output depends on, each with those right below it; of a tensor of the graph, :func:`node_of` says
+        which is its.
 
     Raises
     ------
@@ -91,11 +92,11 @@ def check_graph(
     targets = {node_of(start) for start in starts}
     free = _kinds_without_rules(composite)
     waiting: list[Any] = [] if root is None else [root]
-    known = set(waiting)
+    known: dict[Any, list[Any]] = {}
     harmless = {_OURS}  # classes of nodes that need no closer look; most are met many times
     while waiting:
         node = waiting.pop()
-        below = _below(node)
+        below = known[node] = _below(node)
         if type(node) not in harmless:
             if _is_harmless(_short_name(node), free):
                 harmless.add(type(node))
@@ -105,13 +106,15 @@ def check_graph(
                 raise _unseen(node, root)
         for child in below:
             if child not in known:
-                known.add(child)
+                known[child] = []  # lest it wait twice
                 waiting.append(child)
     return known
 
 
 def node_of(x: Tensor) -> Any:
     """The node of autograd's graph that a tensor with a gradient stands for; of a leaf the one that collects it."""
+    if x.grad_fn is not None:
+        return x.grad_fn
     with torch.enable_grad():  # older torch looks a leaf's node up by means of a view
         return torch.autograd.graph.get_gradient_edge(x).node
 

@@ -132,7 +132,7 @@ class Recorder:
             reached = bool(self.leaves) and all(node_of(leaf) in used for leaf in self.leaves)
             self._order.drop_unused(self.attentions, used)
             if self.options.of_attention and self.options.start in ("input", "attention"):
-                self._order.note(self.attentions, output, self.leaves[1:] if self.embeddings else ())
+                self._order.note(self.attentions, output, used, self.leaves[1:] if self.embeddings else ())
             elif self.positions is not None and self.positions.read_again:
                 self.attentions[-1].in_line = False  # of the layers below there is no graph
         if not reached and self._probabilities is not None:
