@@ -36,13 +36,24 @@ class PatchGrid:
     tokens : Tensor or None
         (number of patches,) int64: the token of each patch, patches counted row by row; None where the first attention
         does not run over all patches at once (windows), or they are no grid of the image's dimensions.
-    in_order : bool
-        The model holds its sequences of all patches row by row, up to there.
+    sequences : list of Labels
+        The places in the sequences (N, T, channels) that the model held up to there.
     """
 
     sizes: tuple[int, ...]
     tokens: Tensor | None
-    in_order: bool = True
+    sequences: list[Labels]
+
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether all sequences that hold every place of their map hold them row by row."""
+        for labels in self.sequences:
+            patches = labels.by_token()
+            if patches is not None:
+                patches = patches[patches >= 0]
+                if len(patches) == labels.count and bool((patches.diff() < 0).any()):
+                    return False
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +103,16 @@ class Labels:
     def in_image(self, places: Tensor) -> Tensor:
         """Places counted within their images, from 1; 0 stays 0."""
         return torch.where(places > 0, (places - 1) % self.count + 1, 0)
+
+    def by_token(self) -> Tensor | None:
+        """The patch of each token of a tensor (N, ..., channels), as in :class:`Embedding`; None where it has none."""
+        of_image = self.places[0]  # of the first image, which alone counts from 1
+        places = of_image[..., 0].flatten()
+        patches = torch.unique(places[places > 0])
+        constant = of_image.stride(-1) == 0 or torch.equal(of_image, of_image[..., :1].expand_as(of_image))
+        if len(patches) < 2 or not constant:
+            return None
+        return torch.where(places > 0, torch.searchsorted(patches, places.contiguous()), -1)
 
 
 class Positions:
@@ -153,21 +174,14 @@ class Positions:
     def tokens_of(self, x: Tensor) -> Tensor | None:
         """The patch of each token of ``x`` (N, ..., channels), as in :class:`Embedding`; None where x has no tokens."""
         labels = self._labels.get(x)
-        if not self.active or labels is None or x.dim() < 3:
-            return None
-        of_image = labels.places[0]  # of the first image, which alone counts from 1
-        places = of_image[..., 0].flatten()
-        patches = torch.unique(places[places > 0])
-        constant = of_image.stride(-1) == 0 or torch.equal(of_image, of_image[..., :1].expand_as(of_image))
-        if len(patches) < 2 or not constant:
-            return None
-        return torch.where(places > 0, torch.searchsorted(patches, places.contiguous()), -1)
+        return None if not self.active or labels is None or x.dim() < 3 else labels.by_token()
 
     def arrive(self, values: Tensor) -> None:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
-        in_order = self._in_order()
         self.active = False
-        self._kept = [x for x, found in list(self._labels.items()) if x.shape[2:] == found.sizes == self._sizes]
+        known = list(self._labels.items())
+        self._kept = [x for x, found in known if x.shape[2:] == found.sizes == self._sizes]
+        sequences = list({id(found): found for x, found in known if x.dim() == 3}.values())  # shared by many tensors
         labels = self._labels.get(values)
         self._labels.clear()
         if labels is None:
@@ -181,7 +195,7 @@ class Positions:
         sizes = grid_sizes(places, labels.sizes)
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
-            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, in_order)
+            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, sequences)
             if sizes != self._sizes:
                 self.images = frozenset(map(id, self._kept))
 
@@ -207,17 +221,6 @@ class Positions:
         if torch.equal(images, counted.repeat_interleave(heads)):
             return Folding(heads, True)
         return Folding(heads, False) if torch.equal(images, counted.repeat(heads)) else None
-
-    def _in_order(self) -> bool:
-        """Whether all sequences (N, T, channels) that hold every place of their map hold them row by row."""
-        of_labels = {id(labels): (x, labels) for x, labels in list(self._labels.items())}  # shared by many tensors
-        for x, labels in of_labels.values():
-            patches = self.tokens_of(x) if x.dim() == 3 else None
-            if patches is not None:
-                patches = patches[patches >= 0]
-                if len(patches) == torch.Size(labels.sizes).numel() and bool((patches.diff() < 0).any()):
-                    return False
-        return True
 
     def _move(
         self,
