@@ -17,7 +17,7 @@ from .base import PropagationMethod, require_relevance
 from .blocks import TokenBlocks, check_blocks, token_blocks
 from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot
-from .rollout import at_least_single, check_start_layer, readout_tokens
+from .rollout import at_least_single, check_start_layer, readout
 
 __all__ = ["POOLS", "SCORES", "LeGrad"]
 
@@ -115,7 +115,7 @@ class _Scores:
             self._weights = output.new_full((1, tokens, 1), 1 / tokens)
         else:
             message = traced.between(traced.output, output, torch.ones_like(traced.logits))
-            self._weights = readout_tokens(require_relevance(message)[:, None])[..., None]
+            self._weights = readout(require_relevance(message)[:, None])[..., None]
 
     def gradients(self, behind: Tensor, targets: list[Tensor]) -> list[Tensor]:
         """For each target (N,) the gradient of its score at the tokens behind a layer, (N, T, C)."""

@@ -20,7 +20,6 @@ __all__ = [
     "at_least_single",
     "check_start_layer",
     "readout",
-    "readout_tokens",
     "rollout_row",
     "row_below",
     "start_row",
@@ -109,20 +108,13 @@ def readout(evidence: Tensor) -> Tensor:
     Parameters
     ----------
     evidence : Tensor
-        (N, heads, queries, keys), gradient or relevance of the last layer's attention weights.
+        (N, heads, queries, keys), gradient or relevance of the last layer's attention weights; or (N, 1, T, channels),
+        that of the tokens behind it.
 
     Returns
     -------
     Tensor
         (N, queries), with sum 1.
-    """
-    return readout_tokens(evidence)
-
-
-def readout_tokens(evidence: Tensor) -> Tensor:
-    """Equal weights, (N, T), on the tokens with evidence (N, channels, T, ...) that is not 0.
-
-    Where there are none it is the first token.
     """
     used = (evidence != 0).any(-1).any(1)
     used[:, 0] |= ~used.any(1)
