@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..relevance.forward import logits_of
-from ..relevance.model_errors import clearer_error
+from ..relevance.forward import check_output, logits_of
+from ..relevance.model_errors import clearer_errors
 from ..relevance.token_removal import TokenRemoval
 from .base import AttributionMethod, like_captum
 from .grid import check_interpolation, resize
@@ -66,14 +66,8 @@ class TokenGame:
     def _forward(self, size: int) -> Tensor:
         args = map_batched(self._args, 1, lambda x: x.expand(size, *x.shape[1:]))
         images = self._image.expand(size, *self._image.shape[1:])
-        try:
-            with torch.no_grad():
-                return logits_of(self._removal(images, *args)).detach()
-        except RuntimeError as error:
-            clearer = clearer_error(error, self._removal.model, self._image)
-            if clearer is None:
-                raise
-            raise clearer from error
+        with clearer_errors(self._removal.model, self._image), torch.no_grad():
+            return logits_of(self._removal(images, *args)).detach()
 
 
 class TokenRemovalMethod(AttributionMethod):
@@ -145,8 +139,7 @@ class TokenRemovalMethod(AttributionMethod):
         for i in range(len(inputs)):
             along = along_batch(forward_args, slice(i, i + 1), len(inputs))
             game = TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
-            if not bool(game.logits.isfinite().all()):
-                raise ValueError("the model's logits are not all finite; there is nothing to explain")
+            check_output(game.logits[None], 1, None)
             yield i, game
 
     def _map(self, game: TokenGame, classes: Tensor) -> Tensor:

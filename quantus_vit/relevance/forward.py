@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from .backward import Trace
 from .conditions import holds
 from .interception import Interception
-from .model_errors import clearer_error
+from .model_errors import clearer_errors
 from .options import TraceOptions
 from .places import Places
 from .recorder import Recorder
 from .suspension import SUSPENSION
 
-__all__ = ["logits_of", "original", "trace"]
+__all__ = ["check_output", "logits_of", "original", "trace"]
 
 
 def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
@@ -64,6 +64,7 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(options.composite is not None))
         stack.enter_context(SUSPENSION.active())
+        stack.enter_context(clearer_errors(model, inputs))
         x = recorder.begin(inputs)
         try:
             with Interception(recorder):
@@ -72,11 +73,6 @@ def trace(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Trace:
             if recorder.refusal is not None:
                 raise recorder.refusal from None
             raise
-        except RuntimeError as error:
-            clearer = clearer_error(error, model, inputs)
-            if clearer is None:
-                raise
-            raise clearer from error
         finally:
             recorder.below_start.end()
         check_output(output, len(inputs), recorder.state.conditions)

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-__all__ = ["clearer_error"]
+__all__ = ["clearer_errors"]
 
 
-def clearer_error(error: RuntimeError, model: nn.Module, inputs: Tensor) -> Exception | None:
-    """A clearer error for one that the model's forward raised; None where it is not the input's fault.
+@contextmanager
+def clearer_errors(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Around the model's forward: what torch raises is said more clearly where it is the input's fault.
 
     Parameters
     ----------
-    error : RuntimeError
-        What torch raised.
     model : nn.Module
     inputs : Tensor
-        (N, C, H, W), what the model was given.
+        (N, C, H, W), what the model is given.
     """
+    try:
+        yield
+    except RuntimeError as error:
+        clearer = _clearer_error(error, model, inputs)
+        if clearer is None:
+            raise
+        raise clearer from error
+
+
+def _clearer_error(error: RuntimeError, model: nn.Module, inputs: Tensor) -> Exception | None:
+    """None where it is not the input's fault."""
     text = str(error)
     dtypes = {p.dtype for p in model.parameters() if p.is_floating_point()}
     if re.search(r"dtype|scalar type|should be the same|same type", text) and dtypes and inputs.dtype not in dtypes:
