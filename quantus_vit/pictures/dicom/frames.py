@@ -8,16 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..explanation import RESEARCH_ONLY, Explanation
-from .source import OWN_SCHEME, DicomSource, code, new_uid, pydicom, set_all, source_item
+from .source import OWN_SCHEME, DicomSource, code, item_of, new_uid, pydicom, set_all, source_item
 
-__all__ = ["add_common", "has_place", "item_of", "pixel_spacing"]
-
-
-def item_of(**attributes: Any) -> Any:
-    """An item of a sequence."""
-    item = pydicom().Dataset()
-    set_all(item, attributes)
-    return item
+__all__ = ["add_common", "has_place", "pixel_spacing"]
 
 
 def add_common(dataset: Any, explanation: Explanation, source: DicomSource, label: str) -> tuple[Any, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..explanation import Explanation
-from .frames import add_common, has_place, item_of, pixel_spacing
-from .source import OWN_SCHEME, DicomSource, SeriesBook, code, new_dataset, new_uid, set_all
+from .frames import add_common, has_place, pixel_spacing
+from .source import OWN_SCHEME, DicomSource, SeriesBook, code, item_of, new_dataset, new_uid, set_all
 
 __all__ = ["parametric_map"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..compositing import burned_in
 from ..explanation import RESEARCH_ONLY, Explanation
-from .source import DicomSource, SeriesBook, new_dataset, set_all, source_item
+from .source import DicomSource, SeriesBook, new_dataset, set_all, set_pixels, source_item
 
 __all__ = ["secondary_capture"]
 
@@ -37,7 +37,5 @@ def secondary_capture(explanation: Explanation, source: DicomSource, book: Serie
         PlanarConfiguration=0, Rows=pixels.shape[0], Columns=pixels.shape[1], BitsAllocated=8, BitsStored=8, HighBit=7,
         PixelRepresentation=0,
     )  # fmt: skip
-    content = pixels.tobytes()
-    dataset.PixelData = content + b"\0" * (len(content) % 2)
-    dataset["PixelData"].VR = "OB"
+    set_pixels(dataset, pixels.tobytes())
     return dataset

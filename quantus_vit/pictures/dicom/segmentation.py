@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..explanation import Explanation
-from .frames import add_common, item_of
-from .source import OWN_SCHEME, DicomSource, SeriesBook, code, new_dataset, set_all
+from .frames import add_common
+from .source import OWN_SCHEME, DicomSource, SeriesBook, code, item_of, new_dataset, set_all, set_pixels
 
 __all__ = ["segmentation"]
 
@@ -55,11 +55,9 @@ def segmentation(explanation: Explanation, source: DicomSource, book: SeriesBook
         SegmentedPropertyCategoryCodeSequence=[code("309825002", "SCT", "Spatial and Relational Concept")],
         SegmentedPropertyTypeCodeSequence=[code("REGION", OWN_SCHEME, "Region of relevance to a model's output")],
     )  # fmt: skip
-    packed = np.packbits(inside.reshape(-1), bitorder="little").tobytes()
     set_all(
         dataset, ImageType=["DERIVED", "PRIMARY"], SegmentationType="BINARY", SegmentSequence=[segment],
         SegmentsOverlap="NO", BitsAllocated=1, BitsStored=1, HighBit=0, PixelRepresentation=0,
     )  # fmt: skip
-    dataset.PixelData = packed + b"\0" * (len(packed) % 2)
-    dataset["PixelData"].VR = "OB"
+    set_pixels(dataset, np.packbits(inside.reshape(-1), bitorder="little").tobytes())
     return dataset

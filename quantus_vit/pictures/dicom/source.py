@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import importlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +19,18 @@ from ...data.dicom import read_header
 from ...files import write_whole
 from ..explanation import Explanation
 
-__all__ = ["DicomSource", "SeriesBook", "code", "new_dataset", "read_source", "save_dataset", "set_all", "source_item"]
+__all__ = [
+    "DicomSource",
+    "SeriesBook",
+    "code",
+    "item_of",
+    "new_dataset",
+    "read_source",
+    "save_dataset",
+    "set_all",
+    "set_pixels",
+    "source_item",
+]
 
 _PATIENT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
@@ -162,12 +172,10 @@ def _add_body_part(dataset: Any, source: DicomSource) -> None:
 
 
 def _contribution() -> Any:
-    item = pydicom().Dataset()
-    set_all(
-        item, Manufacturer="quantus-vit", SoftwareVersions=__version__,
+    return item_of(
+        Manufacturer="quantus-vit", SoftwareVersions=__version__,
         PurposeOfReferenceCodeSequence=[code("109102", "DCM", "Processing Equipment")],
     )  # fmt: skip
-    return item
 
 
 def _short(text: str, length: int = 64) -> str:
@@ -176,17 +184,28 @@ def _short(text: str, length: int = 64) -> str:
     return text if len(text) <= length else text[: length - 3].rstrip() + "..."
 
 
-def set_all(dataset: Any, values: Mapping[str, Any] | None = None, **attributes: Any) -> None:
+def set_all(dataset: Any, **attributes: Any) -> None:
     """Set attributes by their keywords."""
-    for keyword, value in {**(values or {}), **attributes}.items():
+    for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
+
+
+def set_pixels(dataset: Any, content: bytes) -> None:
+    """Set the pixels, padded to an even number of bytes."""
+    dataset.PixelData = content + b"\0" * (len(content) % 2)
+    dataset["PixelData"].VR = "OB"
+
+
+def item_of(**attributes: Any) -> Any:
+    """An item of a sequence."""
+    item = pydicom().Dataset()
+    set_all(item, **attributes)
+    return item
 
 
 def code(value: str, scheme: str, meaning: str) -> Any:
     """A coded concept."""
-    item = pydicom().Dataset()
-    set_all(item, CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
-    return item
+    return item_of(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 OWN_SCHEME = "99QVIT"
@@ -195,12 +214,10 @@ OWN_SCHEME = "99QVIT"
 
 def source_item(source: DicomSource) -> Any:
     """Reference to the source image."""
-    item = pydicom().Dataset()
-    set_all(
-        item, ReferencedSOPClassUID=source.header.SOPClassUID, ReferencedSOPInstanceUID=source.header.SOPInstanceUID,
+    return item_of(
+        ReferencedSOPClassUID=source.header.SOPClassUID, ReferencedSOPInstanceUID=source.header.SOPInstanceUID,
         PurposeOfReferenceCodeSequence=[code("121322", "DCM", "Source image for image processing operation")],
     )  # fmt: skip
-    return item
 
 
 def save_dataset(dataset: Any, path: Path) -> None:
