@@ -188,22 +188,24 @@ class Gallery:
         self, one: _Read, maps: dict[str, Array], seconds: dict[str, float], results: Results, bar: tqdm[Any] | None
     ) -> bool:
         """Write the pictures of an image; whether all methods have one."""
-        explanations = {label: self._explanation(one, label, relevance) for label, relevance in maps.items()}
         written = 0
-        for label, explanation in explanations.items():
+        for call in self._calls:
+            if call.label not in maps:
+                continue
+            explanation = self._explanation(one, call, maps[call.label])
             try:
                 files = [
                     file
                     for entry in self._places.formats
                     for file in entry.write(
-                        explanation, self._places.path(one.input, label, entry), self._settings.options
+                        explanation, self._places.path(one.input, call.label, entry), self._settings.options
                     )
                 ]
             except ValueError as error:
-                self._fail(one.input, error, results, label)
+                self._fail(one.input, error, results, call.label)
                 continue
             written += 1
-            results.add_row(self._row(one, explanation, seconds[label], files))
+            results.add_row(self._row(one, explanation, seconds[call.label], files))
             if bar is not None:
                 self._say(one, explanation, files, bar)
         self._add_to_summaries(one, maps, results)
@@ -219,15 +221,14 @@ class Gallery:
             thumbnail, one.input.name, listed_prediction(self._classifier, one.probabilities), name, small
         )
 
-    def _explanation(self, one: _Read, label: str, relevance: Array) -> Explanation:
-        call = next(call for call in self._calls if call.label == label)
+    def _explanation(self, one: _Read, call: MethodCall, relevance: Array) -> Explanation:
         shape = (one.grey.shape[0], one.grey.shape[1])
         return Explanation(
             name=one.input.name,
             grey=one.grey,
             relevance=self._classifier.preprocessing.undo(relevance, shape),
             signed=call.spec.sign == "signed" or bool((relevance < 0).any()),
-            method=label,
+            method=call.label,
             target=self._classifier.class_names[one.target],
             probability=one.probabilities[one.target],
             prediction=listed_prediction(self._classifier, one.probabilities),
