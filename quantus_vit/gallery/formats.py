@@ -89,8 +89,7 @@ def _write_tiff(explanation: Explanation, path: Path, options: FormatOptions) ->
 
 def _write_nifti(explanation: Explanation, path: Path, options: FormatOptions) -> list[Path]:
     affine = affine_of(explanation.source) if is_dicom(explanation.source) else None
-    relevance = np.where(explanation.seen, explanation.relevance, np.float32(0))
-    save_nifti(path, relevance, affine, f"{explanation.method}. {RESEARCH_ONLY}")
+    save_nifti(path, explanation.without_gaps, affine, f"{explanation.method}. {RESEARCH_ONLY}")
     return [path]
 
 

@@ -250,8 +250,7 @@ class Gallery:
         )
 
     def _say(self, one: _Read, explanation: Explanation, files: Sequence[Path], bar: tqdm[Any]) -> None:
-        subject = f"{explanation.method} for {explanation.target} (p = {explanation.probability:.2f})"
-        line = f"predicted {explanation.prediction}; {subject}: {', '.join(map(str, files))}"
+        line = f"predicted {explanation.prediction}; {explanation.heading}: {', '.join(map(str, files))}"
         with _paused(bar):
             print(line if self._places.is_file else f"{one.input.name}: {line}")
 

@@ -54,14 +54,24 @@ class Explanation:
     source: str
 
     @property
+    def heading(self) -> str:
+        """The map in a line as short as can be."""
+        return f"{self.method} for {self.target} (p = {self.probability:.2f})"
+
+    @property
     def subject(self) -> str:
-        """The map in one line."""
+        """The map in one line, for readers who do not know what the target is."""
         return f"{self.method} for the model's output {self.target!r} (p = {self.probability:.2f})"
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
         """Which pixels the model sees, ``(h, w)``."""
         return np.isfinite(self.relevance)
+
+    @property
+    def without_gaps(self) -> npt.NDArray[np.float32]:
+        """The relevance, 0 where the model does not see the image, for formats that know no nan."""
+        return np.where(self.seen, self.relevance, np.float32(0))
 
     def to_dict(self) -> dict[str, Any]:
         """What the map is, for the description field of a file: nothing of the file's own name or the patient."""

@@ -51,8 +51,7 @@ def draw_overlay(explanation: Explanation) -> Picture:
     colours, scale = scale_of(relevance, signed=explanation.signed or None)
     draw_relevance(overlaid, relevance, colours, scale)
     draw_outline(overlaid, np.isfinite(relevance), "white", dashed=True)
-    subject = f"{explanation.method} for {explanation.target} (p = {explanation.probability:.2f})"
-    overlaid.set_title(elided(subject, _SUBTITLE, width * 0.48), fontsize=_SUBTITLE, parse_math=False)
+    overlaid.set_title(elided(explanation.heading, _SUBTITLE, width * 0.48), fontsize=_SUBTITLE, parse_math=False)
     add_colour_bar(figure, colours, scale, [plain, overlaid], label_of(scale), shrink=0.82, pad=0.02)
     crop = "" if explanation.seen.all() else "; the model does not see what is outside the dashed line"
     figure.supxlabel(f"{RESEARCH_ONLY}{crop}", fontsize=8, color="0.35")

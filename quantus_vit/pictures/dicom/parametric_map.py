@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..explanation import Explanation
 from .frames import add_common, has_place, pixel_spacing
 from .source import OWN_SCHEME, DicomSource, SeriesBook, code, item_of, new_dataset, new_uid, set_all
@@ -37,7 +35,7 @@ def parametric_map(explanation: Explanation, source: DicomSource, book: SeriesBo
     """
     dataset = new_dataset(source, explanation, book, "ParametricMapStorage", "Relevance map", "OT")
     shared, frame = add_common(dataset, explanation, source, "RELEVANCE")
-    values = np.where(explanation.seen, explanation.relevance, np.float32(0)).astype("<f4")
+    values = explanation.without_gaps.astype("<f4")
     kind = ["DERIVED", "PRIMARY", "NONE", "NONE"]
     low, high = float(values.min()), float(values.max())
     quantity = item_of(
