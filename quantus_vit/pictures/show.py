@@ -63,7 +63,7 @@ def show(
     if labels is not None and len(labels) != len(pictures):
         raise ValueError(f"labels are {len(labels)}, images {len(pictures)}; give one for each image")
     drawn = {str(name): as_maps(values, len(pictures)) for name, values in by_method.items()}
-    columns = [SheetColumn(name, any((one < 0).any() for one in values)) for name, values in drawn.items()]
+    columns = [SheetColumn(name, signed=False) for name in drawn]  # a negative value makes a column signed
     rows = [
         SheetRow(
             picture,
