@@ -19,7 +19,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from .scales import is_signed
 
-__all__ = ["TISSUE", "add_colour_bar", "draw_outline", "draw_relevance", "draw_xray", "hide_frame"]
+__all__ = ["TISSUE", "add_colour_bar", "arrows_of", "draw_outline", "draw_relevance", "draw_xray", "hide_frame"]
 
 Array = npt.NDArray[Any]
 
@@ -69,14 +69,15 @@ def add_colour_bar(
     """Colour bar over mid-grey, as the colours look on tissue; arrows where values lie beyond its ends."""
     numbers = ScalarFormatter()
     numbers.set_powerlimits((-2, 3))
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, format=numbers, extend=_extend(scale), **place)
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, format=numbers, extend=arrows_of(scale), **place)
     bar.ax.set_facecolor(TISSUE)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return bar
 
 
-def _extend(scale: Normalize) -> str:
+def arrows_of(scale: Normalize) -> str:
+    """At which ends of a scale values may lie beyond it, in matplotlib's words (``extend``)."""
     if not is_signed(scale):
         return "max"
     return "both" if scale.vmax else "min"

@@ -137,9 +137,9 @@ def is_signed(scale: Normalize) -> bool:
     return scale.vmin is not None and bool(scale.vmin < 0)
 
 
-def label_of(scale: Normalize) -> str:
+def label_of(scale: Normalize, quantity: str = "relevance") -> str:
     """What a colour bar says beside its numbers."""
-    return "relevance (orange: for the class, purple: against)" if is_signed(scale) else "relevance"
+    return f"{quantity} (orange: for the class, purple: against)" if is_signed(scale) else quantity
 
 
 def with_sign(

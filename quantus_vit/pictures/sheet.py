@@ -16,10 +16,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.ticker import FuncFormatter, LinearLocator
 
-from .drawing import TISSUE, draw_relevance, draw_xray
+from .drawing import TISSUE, arrows_of, draw_relevance, draw_xray
 from .lettering import elided, width_of
 from .picture import Picture
-from .scales import diverging, label_of, scale_of, sequential, shared_scale
+from .scales import diverging, is_signed, label_of, scale_of, sequential, shared_scale
 
 __all__ = ["ScaleKind", "SheetColumn", "SheetRow", "draw_sheet"]
 
@@ -99,7 +99,7 @@ def draw_sheet(
         replace(column, signed=column.signed or any(_is_negative(row.maps[at]) for row in rows))
         for at, column in enumerate(columns)
     ]
-    plan = _Plan.of(rows, columns, bool(title), _bars(rows, columns, scale))
+    plan = _Plan.of(rows, columns, bool(title), _shared_scales(rows, columns, scale))
     figure = Picture(figsize=plan.size)
     if title:
         room = (plan.size[0] - 2 * _MARGIN) * 72
@@ -170,7 +170,7 @@ class _Plan:
         return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
-def _bars(
+def _shared_scales(
     rows: Sequence[SheetRow], columns: Sequence[SheetColumn], scale: ScaleKind
 ) -> Sequence[tuple[Colormap, Normalize]] | None:
     """The scale of each column, where its maps share one."""
@@ -188,13 +188,13 @@ def _bars_of(columns: Sequence[SheetColumn], scales: Sequence[tuple[Colormap, No
             _Bar(colours, scale, f"{column.name}: {label_of(scale)}")
             for column, (colours, scale) in zip(columns, scales, strict=True)
         ]
-    bars = []
-    if any(not column.signed for column in columns):
-        bars.append(_Bar(sequential(), Normalize(0, 1), "relevance / full scale"))
-    if any(column.signed for column in columns):
-        label = "relevance / full scale (orange: for the class, purple: against)"
-        bars.append(_Bar(diverging(), Normalize(-1, 1), label))
-    return bars
+    own = ((sequential(), Normalize(0, 1)), (diverging(), Normalize(-1, 1)))
+    needed = {column.signed for column in columns}
+    return [
+        _Bar(colours, scale, label_of(scale, "relevance / full scale"))
+        for colours, scale in own
+        if is_signed(scale) in needed
+    ]
 
 
 def _draw_row(figure: Picture, plan: _Plan, index: int, row: SheetRow, columns: Sequence[SheetColumn]) -> None:
@@ -238,10 +238,9 @@ def _draw_bars(figure: Picture, plan: _Plan) -> None:
     top = plan.size[1] - _MARGIN - _BAR * len(plan.bars)
     for number, bar in enumerate(plan.bars):
         axes = plan.axes_at(figure, _MARGIN + 0.3, top + number * _BAR + 0.12, width, 0.16)
-        signed = bool(bar.scale.vmin)
         drawn = figure.colorbar(
             ScalarMappable(bar.scale, bar.colours), cax=axes, orientation="horizontal", ticks=LinearLocator(5),
-            format=FuncFormatter(_short), extend="both" if signed else "max",
+            format=FuncFormatter(_short), extend=arrows_of(bar.scale),
         )  # fmt: skip
         axes.set_facecolor(TISSUE)
         drawn.set_label(bar.label, fontsize=_FONT)
