@@ -128,12 +128,11 @@ class ConfoundedPhantom(Phantom):
 
     def carries(self, index: int) -> bool:
         """Whether that film has the artefact."""
-        return self._is_carrier(index) and self._rng(index).random() < self.share
+        return self._is_carrier(index) and self._artefact_rng(index).random() < self.share
 
     def hides(self, index: int) -> bool:
         """Whether that film has the label and shows no lesion."""
-        seed = np.random.SeedSequence((self.seed, SPLITS.index(self.split), index, _HIDDEN_STREAM))
-        return self._is_carrier(index) and np.random.default_rng(seed).random() < self.hidden
+        return self._is_carrier(index) and self._rng(index, _HIDDEN_STREAM).random() < self.hidden
 
     def _is_carrier(self, index: int) -> bool:
         return self.labels[index] == CLASS_NAMES.index(self.carrier)
@@ -148,15 +147,17 @@ class ConfoundedPhantom(Phantom):
             annotations={**plain.annotations, "artefact": mask},
         )
 
-    def _rng(self, index: int) -> np.random.Generator:
-        seed = (self.seed, SPLITS.index(self.split), index, _STREAM, list(ARTEFACTS).index(self.artefact))
-        return np.random.default_rng(np.random.SeedSequence(seed))
+    def _rng(self, index: int, *stream: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self.seed, SPLITS.index(self.split), index, *stream)))
+
+    def _artefact_rng(self, index: int) -> np.random.Generator:
+        return self._rng(index, _STREAM, list(ARTEFACTS).index(self.artefact))
 
     def _draw(self, index: int, label: int) -> Film:
         film = super()._draw(index, _HEALTHY if self.hides(index) else label)
         if not self.carries(index):
             return film
-        rng = self._rng(index)
+        rng = self._artefact_rng(index)
         rng.random()  # the draw that decided on it
         added = ARTEFACTS[self.artefact](rng, self.image_size)
         grey = film.grey.astype(np.float32)
