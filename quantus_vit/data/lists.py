@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = ["Rows", "index_files", "number", "read_json", "read_lines", "read_rows"]
 
@@ -67,17 +67,25 @@ def read_rows(path: str | os.PathLike[str], required: Sequence[str]) -> Rows:
     """
     name = os.fspath(path)
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with _opened(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             header = file.readline()
             delimiter = next((sign for sign in _DELIMITERS if set(required) <= set(_header(header, sign))), ",")
             file.seek(0)
             return _checked_rows(name, csv.reader(file, delimiter=delimiter, strict=True), required)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {name!r}") from None
-    except IsADirectoryError:
-        raise FileNotFoundError(f"{name!r} is a folder; give a file in it") from None
     except csv.Error as error:
         raise ValueError(f"cannot read {name!r} as CSV, it may be damaged: {error}") from error
+
+
+def _opened(
+    path: str | os.PathLike[str], encoding: str, errors: str | None = None, newline: str | None = None
+) -> IO[str]:
+    """A text file, or what there is in its place."""
+    try:
+        return open(path, encoding=encoding, errors=errors, newline=newline)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no file {os.fspath(path)!r}") from None
+    except IsADirectoryError:
+        raise FileNotFoundError(f"{os.fspath(path)!r} is a folder; give a file in it") from None
 
 
 def _header(line: str, delimiter: str) -> list[str]:
@@ -138,12 +146,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = os.fspath(path)
     try:
-        with open(path, encoding="utf-8") as file:
+        with _opened(path, encoding="utf-8") as file:
             content = json.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no file {name!r}") from None
-    except IsADirectoryError:
-        raise FileNotFoundError(f"{name!r} is a folder; give a file in it") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read {name!r} as JSON, it may be damaged: {error}") from error
     if not isinstance(content, dict):
