@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from ..files import write_whole
 
-__all__ = ["Picture", "save_figure"]
+__all__ = ["Picture"]
 
 _DPI = 150
 _PLAIN_FONTS = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
@@ -38,28 +37,15 @@ class Picture(Figure):
     def save(self, path: str | os.PathLike[str], dpi: float = _DPI) -> None:
         """Write the picture; the end of the name says in which format, PNG, PDF, SVG or another of matplotlib's.
 
+        Text stays text, with its fonts embedded; a crash leaves the file of before.
+
         Parameters
         ----------
         path : path
         dpi : float
             Dots an inch of pictures and of what is drawn as a picture.
         """
-        save_figure(self, path, dpi)
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = _DPI, **options: Any) -> None:
-    """Write a figure, text as text with its fonts embedded; a crash leaves the file of before.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    path : path
-        With the end of a format of matplotlib's.
-    dpi : float
-    **options
-        Of ``savefig``.
-    """
-    place = Path(path)
-    kind = place.suffix.lower().lstrip(".")
-    with rc_context(_PLAIN_FONTS):
-        write_whole(place, lambda file: figure.savefig(file, format=kind, dpi=dpi, **options))
+        place = Path(path)
+        kind = place.suffix.lower().lstrip(".")
+        with rc_context(_PLAIN_FONTS):
+            write_whole(place, lambda file: self.savefig(file, format=kind, dpi=dpi))
