@@ -29,16 +29,16 @@ def _occlusion(
     inputs: ControlInputs, replacement: Any, window: int = 32, stride: int | None = None
 ) -> npt.NDArray[np.float32]:
     """Drops of the logit, each spread evenly over its window."""
-    import numpy as np
     from captum.attr import Occlusion
 
     from ...lime.replacement import replace
+    from ...lime.segmentation import grid_segments
 
     channels, height, width = inputs.image.shape
     if not 1 <= window <= min(height, width):
         raise ValueError(f"window must be from 1 to {min(height, width)} pixels, the image's side, not {window!r}")
     step = window if stride is None else stride
-    tiles = np.arange(height)[:, None] // window * -(-width // window) + np.arange(width)[None] // window
+    tiles = grid_segments((height, width), (window, window))
     relevance = Occlusion(inputs.module).attribute(
         inputs.placed(inputs.image),
         sliding_window_shapes=(channels, window, window),
