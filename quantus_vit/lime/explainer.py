@@ -276,8 +276,10 @@ class LimeCXR(AttributionMethod):
         masks = mask_for_each(self.lung_mask if lung_mask is None else lung_mask, images)
         check_map_count(self.settings.segments, images)
         explanations = []
-        how: dict[str, Any] = {"batch_size": batch_size, "labels": labels, "num_features": num_features}
-        made = explain_images(self.model, images, self.settings, lung_masks=masks, **how)
+        made = explain_images(
+            self.model, images, self.settings,
+            batch_size=batch_size, labels=labels, num_features=num_features, lung_masks=masks,
+        )  # fmt: skip
         for index, explanation in enumerate(made):
             warn_if_poor(explanation, index, self.r2_warning)
             explanations.append(explanation)
