@@ -15,6 +15,7 @@ import numpy.typing as npt
 from matplotlib.colors import Colormap, Normalize
 from PIL import Image, ImageDraw, ImageFont
 
+from .drawing import TISSUE
 from .explanation import RESEARCH_ONLY, Explanation
 from .scales import is_signed, scale_of
 
@@ -25,7 +26,6 @@ Pixels = npt.NDArray[np.uint8]
 _LEAST_WIDTH = 512
 _WARNING = (255, 221, 87)
 _TEXT = (255, 255, 255)
-_TISSUE = 0.35
 
 
 def laid_over(
@@ -71,7 +71,7 @@ def _band(width: int, explanation: Explanation, colours: Colormap, scale: Normal
         draw.text((margin, margin + number * step), line, fill=colour, font=font)
     ramp = np.linspace(float(scale.vmin or 0.0), float(scale.vmax or 1.0), room)
     bar = laid_over(
-        np.full((size, room), _TISSUE, np.float32), np.tile(ramp, (size, 1)).astype(np.float32), colours, scale
+        np.full((size, room), float(TISSUE), np.float32), np.tile(ramp, (size, 1)).astype(np.float32), colours, scale
     )
     canvas.paste(Image.fromarray(bar), (margin, margin + step * len(lines)))
     return np.asarray(canvas)
