@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .stored_arrays import load_arrays, save_arrays
 
 __all__ = ["MapStore"]
 
@@ -32,11 +31,7 @@ class MapStore:
 
     def load(self, identity: str, target: int, method: str) -> Array | None:
         """Map from the disk; None where there is none, or its file is damaged."""
-        try:
-            with np.load(self._file(identity, target, method)) as stored:
-                return np.asarray(stored["relevance"])
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None
+        return load_arrays(self._file(identity, target, method), lambda stored: np.asarray(stored["relevance"]))
 
     def save(self, identity: str, target: int, method: str, relevance: Array) -> None:
         """Write a map; a crash leaves no half file under the final name.
@@ -46,14 +41,7 @@ class MapStore:
         OSError
             The disk is full, read-only, or the like.
         """
-        file = self._file(identity, target, method)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}.npz")
-        try:
-            np.savez_compressed(partial, relevance=relevance)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_arrays(self._file(identity, target, method), relevance=relevance)
 
     def clear(self) -> None:
         """Remove all maps."""

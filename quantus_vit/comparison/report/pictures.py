@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..stored_arrays import load_arrays, save_arrays
 
 __all__ = ["Picture", "PictureStore"]
 
@@ -55,15 +54,7 @@ class PictureStore:
 
     def load(self, identity: str, label: str) -> Picture | None:
         """Picture of a case; None where there is none, or its file is damaged."""
-        try:
-            with np.load(self._file(identity, label)) as stored:
-                kinds: dict[str, str] = json.loads(str(stored["kinds"]))
-                shape = stored["grey"].shape
-                packed = np.unpackbits(stored["masks"], axis=1, count=shape[0] * shape[1]).astype(bool)
-                masks = {name: mask.reshape(shape) for name, mask in zip(kinds, packed, strict=True)}
-                return Picture(stored["grey"], masks, kinds)
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None
+        return load_arrays(self._file(identity, label), _unpacked)
 
     def save(
         self,
@@ -80,18 +71,19 @@ class PictureStore:
         OSError
             The disk is full, read-only, or the like.
         """
-        file = self._file(identity, label)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.{os.getpid()}.npz")
         bits = [np.packbits(mask.ravel()) for mask in masks.values()]
         packed: npt.NDArray[Any] = np.stack(bits) if bits else np.empty((0, 0), np.uint8)
         named = json.dumps({name: kinds[name] for name in masks})
-        try:
-            np.savez_compressed(partial, grey=grey, masks=packed, kinds=np.array(named))
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_arrays(self._file(identity, label), grey=grey, masks=packed, kinds=np.array(named))
 
     def _file(self, identity: str, label: str) -> Path:
         digest = hashlib.sha1("\0".join((identity, label)).encode(errors="backslashreplace")).hexdigest()
         return self.folder / f"{digest[:16]}.npz"
+
+
+def _unpacked(stored: Mapping[str, npt.NDArray[Any]]) -> Picture:
+    kinds: dict[str, str] = json.loads(str(stored["kinds"]))
+    grey = stored["grey"]
+    packed = np.unpackbits(stored["masks"], axis=1, count=grey.size).astype(bool)
+    masks = {name: mask.reshape(grey.shape) for name, mask in zip(kinds, packed, strict=True)}
+    return Picture(grey, masks, kinds)
