@@ -16,7 +16,7 @@ from .ranking import MeanRanks, mean_ranks
 from .scores import Score
 from .statistics import cluster_means, grouped
 
-__all__ = ["RankRow", "rank_rows"]
+__all__ = ["RankRow", "joined_ranks", "rank_rows"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,21 @@ def rank_rows(
             for method, rank in zip(ranked.methods, ranked.ranks, strict=True)
         ]  # fmt: skip
     return rows
+
+
+def joined_ranks(rows: Sequence[RankRow]) -> list[tuple[float, float]]:
+    """Mean ranks of the best and the worst method of each group of two or more: where a diagram's bars begin and end.
+
+    Parameters
+    ----------
+    rows : sequence of RankRow
+        Of one metric.
+    """
+    members: dict[str, list[float]] = {}
+    for row in rows:
+        for letter in row.groups.split():
+            members.setdefault(letter, []).append(row.mean_rank)
+    return [(min(ranks), max(ranks)) for ranks in members.values() if len(ranks) > 1]
 
 
 def _means_of_complete(

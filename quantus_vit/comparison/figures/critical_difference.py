@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..rank_rows import RankRow
+from ..rank_rows import RankRow, joined_ranks
 
 __all__ = ["draw_critical_difference"]
 
@@ -52,25 +52,16 @@ def draw_critical_difference(rows: Sequence[RankRow]) -> Figure:
 
 def _height(rows: Sequence[RankRow]) -> float:
     """Inches of a panel: axis, bars, and half of the methods one below the other."""
-    return 0.9 + 0.12 * len(_bars(rows)) + 0.22 * -(-len(rows) // 2)
+    return 0.9 + 0.12 * len(joined_ranks(rows)) + 0.22 * -(-len(rows) // 2)
 
 
 def _of(rows: Sequence[RankRow], metric: str) -> list[RankRow]:
     return sorted((row for row in rows if row.metric == metric and row.n), key=lambda row: row.mean_rank)
 
 
-def _bars(rows: Sequence[RankRow]) -> list[tuple[float, float]]:
-    """Ranks of the first and the last method of each group of two or more."""
-    members: dict[str, list[float]] = {}
-    for row in rows:
-        for letter in row.groups.split():
-            members.setdefault(letter, []).append(row.mean_rank)
-    return [(min(ranks), max(ranks)) for ranks in members.values() if len(ranks) > 1]
-
-
 def _draw(axes: Axes, rows: Sequence[RankRow], height: float) -> None:
     """Axis at 0, bars below it, then names: the better half on the left, the others on the right; y counts inches."""
-    last, bars = len(rows), _bars(rows)
+    last, bars = len(rows), joined_ranks(rows)
     axes.plot([1, last], [0, 0], color="black", linewidth=1)
     for rank in range(1, last + 1):
         axes.plot([rank, rank], [0, 0.05], color="black", linewidth=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..rank_rows import RankRow
+from ..rank_rows import RankRow, joined_ranks
 from .html import text_of
 
 __all__ = ["Line", "critical_difference_diagram", "line_chart"]
@@ -47,8 +47,8 @@ def critical_difference_diagram(rows: Sequence[RankRow], description: str) -> st
     count = len(rows)
     side = max(len(row.method) for row in rows) * _LETTER + 50
     width, left, right = 2 * side + 300, side, side + 300
-    groups = _groups(rows)
-    top, half = 80 + 9 * len(groups), math.ceil(count / 2)
+    bars = joined_ranks(rows)
+    top, half = 80 + 9 * len(bars), math.ceil(count / 2)
     height = top + half * _LINE + 12
 
     def x(rank: float) -> float:
@@ -62,9 +62,9 @@ def critical_difference_diagram(rows: Sequence[RankRow], description: str) -> st
         end = x(1 + rows[0].critical_difference)
         parts += [_line(left, 16, end, 16, "cd"), _line(left, 11, left, 21, "cd"), _line(end, 11, end, 21, "cd")]
         parts.append(_text(end + 8, 20, f"critical difference {rows[0].critical_difference:.2f}", "start"))
-    for number, (first, last) in enumerate(groups):
+    for number, (best, worst) in enumerate(bars):
         y = 66 + 9 * number
-        parts.append(_line(x(rows[first].mean_rank) - 4, y, x(rows[last].mean_rank) + 4, y, "group"))
+        parts.append(_line(x(best) - 4, y, x(worst) + 4, y, "group"))
     for index, row in enumerate(rows):
         at_left = index < half
         y = top + (index if at_left else count - 1 - index) * _LINE + 8
@@ -72,13 +72,6 @@ def critical_difference_diagram(rows: Sequence[RankRow], description: str) -> st
         parts.append(f'<path class="leader" d="M{x(row.mean_rank):.1f} 54V{y:.1f}H{edge:.1f}"/>')
         parts.append(_text(edge - 4 if at_left else edge + 4, y + 4, row.method, "end" if at_left else "start"))
     return _svg(width, height, description, parts, "cd-diagram")
-
-
-def _groups(rows: Sequence[RankRow]) -> list[tuple[int, int]]:
-    """First and last row of each letter that several methods share."""
-    letters = dict.fromkeys(letter for row in rows for letter in row.groups.split())
-    members = [[i for i, row in enumerate(rows) if letter in row.groups.split()] for letter in letters]
-    return [(min(group), max(group)) for group in members if len(group) > 1]
 
 
 def line_chart(lines: Sequence[Line], x_label: str, y_label: str, description: str) -> str:
