@@ -129,8 +129,7 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
 def draw_printed_curves(request: PrintRequest) -> Figure | None:
     """Removal curves: mean change of the output with its 95 % band, a panel a metric and order; controls grey."""
     run, chosen = request.run, [method.label for method in request.methods]
-    patients = {case.key: case.patient if case.patient is not None else case.path for case in run.cases}
-    bands = curve_bands(run.curves, patients)
+    bands = curve_bands(run.curves, run.owners)
     panels = list(dict.fromkeys((band.metric, band.order) for band in bands))
     if not panels:
         return None

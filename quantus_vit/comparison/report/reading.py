@@ -172,6 +172,11 @@ class RunFolder:
         return list(kept.values())
 
     @cached_property
+    def owners(self) -> dict[tuple[str, str], int | str]:
+        """Whom each case belongs to: the patient's number, or the image where the data name no patient."""
+        return {case.key: case.path if case.patient is None else case.patient for case in self.cases}
+
+    @cached_property
     def failures(self) -> list[Failure]:
         """Rows of ``errors.csv``."""
         return self._rows("errors.csv", Failure)

@@ -33,8 +33,7 @@ _CAPTIONS = {
 
 def curves_section(run: RunFolder) -> Section | None:
     """Mean removal curves with bands, a chart for each metric and order."""
-    patients = {case.key: case.patient if case.patient is not None else case.path for case in run.cases}
-    bands = curve_bands(run.curves, patients)
+    bands = curve_bands(run.curves, run.owners)
     if not bands:
         return None
     body = [
