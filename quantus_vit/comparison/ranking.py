@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-__all__ = ["MeanRanks", "cluster_bootstrap_interval", "detectable_difference", "kendall_w", "mean_ranks"]
+__all__ = ["MeanRanks", "cluster_bootstrap_interval", "cluster_numbers", "detectable_difference", "kendall_w",
+           "mean_ranks", "resampled_counts"]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -134,6 +135,18 @@ def kendall_w(scores: Array) -> float:
     return 12 * deviation / largest if largest > 0 else math.nan
 
 
+def cluster_numbers(clusters: Sequence[object]) -> npt.NDArray[np.int64]:
+    """Clusters numbered from 0 as they first come: which of them each value belongs to."""
+    numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
+    return np.array([numbers[cluster] for cluster in clusters], dtype=np.int64)
+
+
+def resampled_counts(count: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """How often a bootstrap draws each of ``count`` things: ``(resamples, count)``, each row with the sum ``count``."""
+    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    return np.stack([np.bincount(row, minlength=count) for row in drawn])
+
+
 def cluster_bootstrap_interval(
     values: Array, clusters: Sequence[object], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
@@ -155,13 +168,12 @@ def cluster_bootstrap_interval(
         nan with fewer than two clusters.
     """
     values = np.asarray(values, dtype=float)
-    numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
-    index = np.array([numbers[cluster] for cluster in clusters], dtype=int)
+    index = cluster_numbers(clusters)
     if len(index) != len(values):
         raise ValueError(f"there must be a cluster for each of the {len(values)} values, not {len(index)}")
-    if len(numbers) < 2:
-        return math.nan, math.nan
     sums, sizes = np.bincount(index, values), np.bincount(index)
+    if len(sums) < 2:
+        return math.nan, math.nan
     drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])

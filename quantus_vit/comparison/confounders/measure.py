@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..meta_evaluation import wilson_interval
+from ..ranking import resampled_counts
 from ..statistics import BOOTSTRAP_SEED, CONFIDENCE, bootstrap_interval
 
 __all__ = ["ACCUSED", "CLEAN", "TOP", "ConfounderMap", "ConfounderRow", "ReliancePair", "RelianceRow",
@@ -165,8 +166,7 @@ def detection_auc(confounded: Array, clean: Array) -> tuple[float, float, float]
     higher = (confounded[:, None] > clean[None]) + 0.5 * (confounded[:, None] == clean[None])
     if len(confounded) < 2:
         return float(higher.mean()), math.nan, math.nan
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).integers(len(higher), size=(_RESAMPLES, len(higher)))
-    weights = np.stack([np.bincount(row, minlength=len(higher)) for row in drawn]) / len(higher)
+    weights = resampled_counts(len(higher), _RESAMPLES, BOOTSTRAP_SEED) / len(higher)
     areas = np.einsum("bi,ij,bj->b", weights, higher, weights).round(12)  # the same maps give 0.5 and nothing else
     low, high = np.quantile(areas, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(higher.mean()), float(low), float(high)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..ranking import cluster_numbers, resampled_counts
 from ..scores import Curve
 from ..statistics import CONFIDENCE
 
@@ -71,22 +72,14 @@ def _band(key: tuple[str, str, str], rows: Sequence[Curve], patients: Mapping[tu
     curves = np.array([row.values() for row in kept])
     changes = curves - curves[:, :1]
     owners = [patients.get((row.path, row.label), (row.path,)) for row in kept]
-    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
-    index = np.array([numbers[owner] for owner in owners])
-    mean = changes.mean(axis=0)
-    if len(numbers) < 2:
+    index = cluster_numbers(owners)
+    mean, sizes = changes.mean(axis=0), np.bincount(index)
+    if len(sizes) < 2:
         empty = np.full(length, np.nan)
-        return CurveBand(*_ordered(key), mean, empty, empty, len(kept))
-    sums = np.zeros((len(numbers), length))
+        return CurveBand(*key, mean, empty, empty, len(kept))
+    sums = np.zeros((len(sizes), length))
     np.add.at(sums, index, changes)
-    sizes = np.bincount(index)
-    drawn = np.random.default_rng(_SEED).integers(len(numbers), size=(_RESAMPLES, len(numbers)))
-    weights = np.stack([np.bincount(row, minlength=len(numbers)) for row in drawn])
+    weights = resampled_counts(len(sizes), _RESAMPLES, _SEED)
     means = (weights @ sums) / (weights @ sizes)[:, None]
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return CurveBand(*_ordered(key), mean, low, high, len(kept))
-
-
-def _ordered(key: tuple[str, str, str]) -> tuple[str, str, str]:
-    metric, method, order = key
-    return metric, method, order
+    return CurveBand(*key, mean, low, high, len(kept))

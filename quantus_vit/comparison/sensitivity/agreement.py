@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..ranking import kendall_w
+from ..ranking import cluster_numbers, kendall_w, resampled_counts
 from ..scores import Score
 from ..statistics import CONFIDENCE
 from .grid import GridPoint
@@ -145,8 +145,7 @@ def agreement(
     if not len(table.scores):
         return []
     count = int(table.clusters.max()) + 1
-    drawn = np.random.default_rng(SEED).integers(count, size=(RESAMPLES, count))
-    weights = np.stack([np.bincount(row, minlength=count) for row in drawn])[:, table.clusters]
+    weights = resampled_counts(count, RESAMPLES, SEED)[:, table.clusters]
     means = _means(table, np.ones((1, len(table.scores))))[0]
     resampled = _means(table, weights) if count > 1 else np.empty((0, *means.shape))
     ranked = np.array([role == "method" for role in roles.values()])
@@ -177,8 +176,7 @@ def _table(
             for i, case in enumerate(cases):
                 values[i, j, k] = found.get((*case, labels[method], point.scorer), math.nan) * signs[j]
     whose = [(patients or {}).get(path, ("image", path)) for path, _ in cases]
-    numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(whose))}
-    return _Table(values, signs, np.array([numbers[cluster] for cluster in whose], dtype=int))
+    return _Table(values, signs, cluster_numbers(whose))
 
 
 def _means(table: _Table, weights: Array) -> Array:
