@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
 from ..figures.maps import LESION_COLOUR, LUNG, LUNG_COLOUR
-from ..report.explorer import explained_output
 from ..report.pictures import Picture
 from ..report.reading import CaseFacts, RunFolder
 from .base import FigureSpec, PrintRequest
@@ -107,7 +106,7 @@ def _examples(run: RunFolder) -> Iterator[tuple[CaseFacts, Picture]]:
 
 def _map(axes: Axes, run: RunFolder, case: CaseFacts, picture: Picture, method: str) -> set[bool]:
     """Draw a map, or say that there is none; returns whether it is signed."""
-    target = explained_output(run, case.key)
+    target = run.targets.get(case.key)
     relevance = None if target is None else run.maps.load(case.path, target, method)
     _xray(axes, picture, outlines=False)
     if relevance is None:

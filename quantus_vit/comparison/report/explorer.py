@@ -123,7 +123,7 @@ def _prediction(run: RunFolder, key: tuple[str, str]) -> dict[str, Any] | None:
     row = run.predictions.get(key)
     if row is None:
         return None
-    target = explained_output(run, key)
+    target = run.targets.get(key)
     return {
         "predicted": row.predicted,
         "correct": bool(row.correct),
@@ -131,14 +131,6 @@ def _prediction(run: RunFolder, key: tuple[str, str]) -> dict[str, Any] | None:
         "probabilities": [round(value, 5) for value in row.values()],
         "target": None if target is None else run.facts["class_names"][target],
     }
-
-
-def explained_output(run: RunFolder, key: tuple[str, str]) -> int | None:
-    """The model's output that the maps of a case explain; None where it was never predicted."""
-    if run.protocol["target"] == "label":
-        return next((case.target for case in run.cases if case.key == key), None)
-    row = run.predictions.get(key)
-    return None if row is None else int(np.argmax(row.values()))
 
 
 def _finite(value: float) -> float | None:
@@ -150,7 +142,7 @@ def _rounded(row: Score | None) -> float | None:
 
 
 def _maps_of_methods(run: RunFolder, key: tuple[str, str]) -> list[Array]:
-    target = explained_output(run, key)
+    target = run.targets.get(key)
     if target is None:
         return []
     maps = (run.maps.load(key[0], target, method.label) for method in run.methods if method.role != "control")

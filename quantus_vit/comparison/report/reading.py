@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..maps import MapStore
 from ..meta_evaluation import MetaRow
 from ..rank_rows import RankRow
@@ -162,6 +164,13 @@ class RunFolder:
     def predictions(self) -> dict[tuple[str, str], Prediction]:
         """What the model says, by case."""
         return {(row.path, row.label): row for row in self._rows("predictions.csv", Prediction)}
+
+    @cached_property
+    def targets(self) -> dict[tuple[str, str], int]:
+        """The model's output that the maps of each case explain; a case without a prediction may lack one."""
+        if self.protocol["target"] == "label":
+            return {case.key: case.target for case in self.cases}
+        return {key: int(np.argmax(row.values())) for key, row in self.predictions.items()}
 
     @cached_property
     def curves(self) -> list[Curve]:
