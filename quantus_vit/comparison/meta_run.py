@@ -52,6 +52,9 @@ def judge_metrics(
     list of MetaRow
         Empty with ``report_only`` where nothing has been scored.
     """
+    place = folder / META_FOLDER
+    if report_only and not (place / "scores.csv").exists():
+        return []
     classifier = load_model(str(phantom_checkpoint_path()), device)
     size = classifier.preprocessing.size
     dataset = open_data("phantom", "Test", count=_PHANTOMS, image_size=max(size))
@@ -64,9 +67,6 @@ def judge_metrics(
         findings=settings["findings"], methods=settings["methods"], truth=settings["truth"],
     )  # fmt: skip
     plan, _, labels = make_plan(judged, classifier, dataset, device)
-    place = folder / META_FOLDER
-    if report_only and not (place / "scores.csv").exists():
-        return []
     with locked(place):
         logs = prepare(place, judged, {})
         forget_failures(logs, retry_failed=not report_only)
