@@ -11,7 +11,7 @@ import numpy as np
 
 from ...ranking import kendall_w
 from ...statistics import TableRow
-from ..answer import answer, deciding_metric, distrust, places
+from ..answer import answer, best_rows, deciding_metric, distrust, places
 from ..html import Section, data_table, items, number, plain, text_of
 from ..reading import RunFolder
 
@@ -46,9 +46,7 @@ def _top(runs: Sequence[RunFolder]) -> Section:
 
 def _row(run: RunFolder) -> list[Any]:
     metric = deciding_metric(run)
-    rows = [] if metric is None else [row for row in run.table if row.metric == metric.row and row.role != "control"]
-    scored = [row for row in rows if not math.isnan(row.mean)]
-    scored.sort(key=lambda row: -row.mean if metric is not None and metric.higher_is_better else row.mean)
+    scored = [] if metric is None else [row for row in best_rows(run, metric) if row.role != "control"]
     right = sum(row.correct for row in run.predictions.values())
     first = "" if metric is None or not scored else f"{scored[0].method} ({metric.row} {number(scored[0].mean)})"
     return [
