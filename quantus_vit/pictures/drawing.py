@@ -51,14 +51,14 @@ def draw_relevance(
     return axes.imshow(shown, cmap=colours, norm=scale, interpolation="nearest", extent=extent)
 
 
-def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False) -> None:
+def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False, width: float = 1.1) -> None:
     """Draw the border of a mask ``(H, W)``; an empty one has none."""
     if mask.any() and not mask.all():
         axes.contour(
             mask.astype(float),
             levels=[0.5],
             colors=[colour],
-            linewidths=1.1,
+            linewidths=width,
             linestyles="dashed" if dashed else "solid",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,13 @@ def test_outlines_are_seen() -> None:
         return int((np.abs(picture - colour).sum(axis=-1) < 60).sum())
 
     assert near_colour(True) > near_colour(False) + 100
+
+
+def test_a_lung_with_a_capital_is_a_lung_as_in_the_printed_figure_and_the_page() -> None:
+    row = map_row(0, lime=0)
+    figure = draw_map_rows([replace(row, masks={"Lung": row.masks["lung"]})], "M", NAMES)
+    assert "lungs (mask)" in texts(figure)
+    assert "lesion" not in texts(figure)
 
 
 def test_scale_is_symmetric_for_signed_maps_and_starts_at_zero_for_others() -> None:

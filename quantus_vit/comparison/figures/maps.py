@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
 
-__all__ = ["LimeRegions", "MapRow", "draw_map_rows"]
+__all__ = ["LimeRegions", "MapRow", "draw_map_rows", "draw_outlines"]
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +26,7 @@ LESION_COLOUR = "#56e0ff"
 FOR_COLOUR = "#E69F00"
 AGAINST_COLOUR = "#7B4FB5"
 LUNG = "lung"
-"""Name of the masks that are drawn as lungs; all others are findings."""
+"""Name of the masks that are drawn as lungs, with a capital or without; all others are findings."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_nam
     image_axes, map_axes = axes_row[0], axes_row[1 : 1 + len(class_names)]
     lime_axes = axes_row[1 + len(class_names) :]
     draw_xray(image_axes, row.grey)
-    _draw_outlines(image_axes, row)
+    draw_outlines(image_axes, row.masks)
     image_axes.set_ylabel(row.label, fontsize=12)
     image_axes.set_title(f"X-ray\npredicted {row.predicted}", fontsize=9)
     signed = any(relevance.min() < 0 for relevance in row.maps)
@@ -117,7 +117,7 @@ def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_nam
         draw_xray(axes, row.grey)
         colours, scale = scale_of(relevance, signed=signed)
         draw_relevance(axes, relevance, colours, scale)
-        _draw_outlines(axes, row)
+        draw_outlines(axes, row.masks)
         numbers = f"p = {row.probabilities[index]:.2f}, full scale {scale.vmax:.1e}"
         axes.set_title(f"{method}: {class_names[index]}\n{numbers}", fontsize=9)
     shared = Normalize(-1.0 if signed else 0.0, 1.0)
@@ -138,19 +138,22 @@ def _draw_regions(axes: Axes, signs: Array) -> None:
         draw_outline(axes, region, colour)
 
 
-def _draw_outlines(axes: Axes, row: MapRow) -> None:
-    for name, mask in row.masks.items():
-        if name == LUNG:
-            draw_outline(axes, mask, LUNG_COLOUR, dashed=True)
-        else:
-            draw_outline(axes, mask, LESION_COLOUR)
+def draw_outlines(axes: Axes, masks: Mapping[str, Array], width: float = 1.1) -> None:
+    """Draw the borders of masks ``(H, W)`` by their names: lungs dashed white, all others light blue."""
+    for name, mask in masks.items():
+        lung = _is_lung(name)
+        draw_outline(axes, mask, LUNG_COLOUR if lung else LESION_COLOUR, dashed=lung, width=width)
+
+
+def _is_lung(name: str) -> bool:
+    return name.casefold() == LUNG
 
 
 def _add_legend(figure: Figure, rows: Sequence[MapRow]) -> None:
     handles: list[Any] = []
-    if any(LUNG in row.masks for row in rows):
+    if any(_is_lung(name) for row in rows for name in row.masks):
         handles.append(Line2D([], [], color=LUNG_COLOUR, linestyle="dashed", label="lungs (mask)"))
-    if any(mask.any() for row in rows for name, mask in row.masks.items() if name != LUNG):
+    if any(mask.any() for row in rows for name, mask in row.masks.items() if not _is_lung(name)):
         handles.append(Line2D([], [], color=LESION_COLOUR, label="lesion (mask)"))
     if any(row.lime for row in rows):
         handles.append(Patch(facecolor=FOR_COLOUR, label="LIME: for the class"))

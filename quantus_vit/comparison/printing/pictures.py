@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pictures import add_colour_bar, draw_outline, draw_relevance, draw_xray, scale_of
-from ..figures.maps import LESION_COLOUR, LUNG, LUNG_COLOUR
+from ...pictures import add_colour_bar, draw_relevance, draw_xray, is_signed, scale_of
+from ..figures.maps import draw_outlines
 from ..report.pictures import Picture
 from ..report.reading import CaseFacts, RunFolder
 from .base import FigureSpec, PrintRequest
 
 __all__ = ["SPECS", "draw_printed_maps", "draw_printed_samples"]
 
-Array = npt.NDArray[Any]
 _MOST_CLASSES = 6
 _BAR = 0.55
 """Inches for the colour bars."""
+_OUTLINE = 0.6
+"""Points of the outlines' lines."""
 
 
 def draw_printed_samples(request: PrintRequest) -> Figure | None:
@@ -77,7 +75,8 @@ def draw_printed_maps(request: PrintRequest) -> Figure | None:
             axes_row = grid[number * len(rows) + index]
             for axes in axes_row[1 + len(methods) :]:
                 axes.set_axis_off()
-            _xray(axes_row[0], picture)
+            draw_xray(axes_row[0], picture.grey / 255)
+            draw_outlines(axes_row[0], picture.masks, _OUTLINE)
             axes_row[0].set_ylabel(case.label)
             for axes, method in zip(axes_row[1:], methods, strict=False):
                 signs |= _map(axes, run, case, picture, method.label)
@@ -85,7 +84,7 @@ def draw_printed_maps(request: PrintRequest) -> Figure | None:
                     axes.set_title(_wrapped(method.label))
         grid[number * len(rows)][0].set_title("X-ray")
     for signed in sorted(signs):
-        colours, scale = scale_of(np.array([-1.0, 1.0]) if signed else np.array([0.0, 1.0]))
+        colours, scale = scale_of(1.0, signed)
         label = "relevance / own scale (orange: for the class, purple: against)" if signed else "relevance / own scale"
         bar = add_colour_bar(figure, colours, scale, grid, label, location="bottom", aspect=60, pad=0.01, shrink=0.8)
         bar.ax.tick_params(labelsize=6)
@@ -108,28 +107,14 @@ def _map(axes: Axes, run: RunFolder, case: CaseFacts, picture: Picture, method: 
     """Draw a map, or say that there is none; returns whether it is signed."""
     target = run.targets.get(case.key)
     relevance = None if target is None else run.maps.load(case.path, target, method)
-    _xray(axes, picture, outlines=False)
+    draw_xray(axes, picture.grey / 255)
     if relevance is None:
         axes.text(0.5, 0.5, "no map", ha="center", va="center", color="white", transform=axes.transAxes)
         return set()
     colours, scale = scale_of(relevance[0])
     draw_relevance(axes, relevance[0], colours, scale)
-    _outlines(axes, picture)
-    return {bool((relevance < 0).any())}
-
-
-def _xray(axes: Axes, picture: Picture, outlines: bool = True) -> None:
-    draw_xray(axes, picture.grey / 255)
-    if outlines:
-        _outlines(axes, picture)
-
-
-def _outlines(axes: Axes, picture: Picture) -> None:
-    for name, mask in picture.masks.items():
-        lung = name.casefold() == LUNG
-        draw_outline(axes, mask, LUNG_COLOUR if lung else LESION_COLOUR, dashed=lung)
-    for collection in axes.collections:
-        collection.set_linewidth(0.6)
+    draw_outlines(axes, picture.masks, _OUTLINE)
+    return {is_signed(scale)}
 
 
 def _wrapped(label: str) -> str:
