@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .compare_settings import settings_of
-from .data_options import drawn_options, parse_items
+from .data_options import is_drawn, parse_items
 from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options
 from .result_folder import result_folder
@@ -243,7 +243,7 @@ def _model_and_data(args: argparse.Namespace, device: str) -> tuple[Classifier, 
             return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
 
     options = _data_options(args)
-    if not drawn_options(args.data, count=_PHANTOM_COUNT):
+    if not is_drawn(args.data):
         dataset = open_data(args.data, args.split, **options)
         return load(), dataset
     classifier = load()

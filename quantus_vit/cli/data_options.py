@@ -9,7 +9,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["drawn_options", "parse_items"]
+__all__ = ["drawn_options", "is_drawn", "parse_items"]
 
 
 def parse_items(option: str, items: Sequence[str], reserved: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -54,8 +54,12 @@ def drawn_options(data: str, **values: Any) -> dict[str, Any]:
     **values
         Options of kinds that draw: ``count``, ``image_size``, ``seed``.
     """
+    return values if is_drawn(data) else {}
+
+
+def is_drawn(data: str) -> bool:
+    """Whether a SPEC of data names a kind that draws its images, at any size and in any number."""
     from ..data import find_dataset
 
     spec, _ = find_dataset(data)
-    drawn = spec.options is not None and {"count", "seed", "image_size"} <= spec.options.keys()
-    return values if drawn else {}
+    return spec.options is not None and {"count", "seed", "image_size"} <= spec.options.keys()

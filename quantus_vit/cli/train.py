@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..training.placement import Placement
 from ..training.settings import TrainingSettings
-from .data_options import drawn_options, parse_items
+from .data_options import drawn_options, is_drawn, parse_items
+from .device import set_threads
 from .process_options import add_process_options
 from .result_folder import result_folder
 
@@ -142,13 +143,12 @@ def run(args: argparse.Namespace) -> int:
     from ..training.patients import shared_patients
 
     _check(args)
+    set_threads(args.threads)
     out = result_folder(args.out)
     placement = Placement(args.devices, args.num_nodes, args.strategy)
     placement.batch_of_each(args.batch_size)
     if importlib.util.find_spec("lightning") is None:
         raise ImportError("training needs Lightning: pip install 'quantus-vit[train]'")
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
     sources = _data_sets(args)
     task, class_names = sources["Train"].task, sources["Train"].class_names
     if args.monitor is None:
@@ -209,7 +209,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse bad values before the first image is read."""
     import torch
 
-    least = {"image_size": 1, "phantom_train": 1, "phantom_val": 1, "phantom_test": 1, "threads": 1, "workers": 0}
+    least = {"image_size": 1, "phantom_train": 1, "phantom_val": 1, "phantom_test": 1, "workers": 0}
     for name, smallest in least.items():
         value = getattr(args, name)
         if value is not None and value < smallest:
@@ -259,7 +259,7 @@ def _labelled(
     """The splits as training reads them; only what is trained on is augmented."""
     from ..training.transforms import LabelledImages
 
-    cached = args.data.startswith(("phantom", "confounded")) if args.cache is None else args.cache
+    cached = is_drawn(args.data) if args.cache is None else args.cache
     return {
         name: LabelledImages(
             source,

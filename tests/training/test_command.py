@@ -52,6 +52,24 @@ def test_trains_on_phantoms(tmp_path: Path) -> None:
 
 
 @needs_lightning
+@pytest.mark.parametrize(("data", "kept"), [("phantom", True), ("phantom_films", False)])
+def test_only_what_is_drawn_is_kept_in_memory_by_itself(
+    data: str, kept: bool, xrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def stop(*_: Any, cached: bool, **__: Any) -> None:
+        seen.append(cached)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr("quantus_vit.training.transforms.LabelledImages", stop)
+    monkeypatch.chdir(tmp_path)
+    Path("phantom_films").symlink_to(xrays)
+    assert main(["train", "--data", data, "--weights", "none", *QUICK, "--out", "out"]) == 2
+    assert seen == [kept]
+
+
+@needs_lightning
 def test_starts_from_a_file(xrays: Path, tmp_path: Path, model: nn.Module) -> None:
     torch.save(model.state_dict(), tmp_path / "start.pth")
     recipe = ["--lr", "1e-12", "--weight-decay", "0"]
