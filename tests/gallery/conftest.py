@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quantus_vit.cli import main
+
 MODELS = """
 import timm, torch
 from quantus_vit import Classifier
@@ -28,6 +30,11 @@ def squashing():
 """
 MARK = "XQZMARK"
 """Stands in whatever tells the patient of a DICOM file."""
+
+
+def explain(*words: object) -> int:
+    """Run the command on the CPU."""
+    return main(["explain", *map(str, words), "--device", "cpu"])
 
 
 @pytest.fixture(scope="session")

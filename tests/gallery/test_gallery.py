@@ -14,14 +14,11 @@ import torch
 from PIL import Image
 
 import quantus_vit
-from quantus_vit.cli import main
 from quantus_vit.data.images import read_grey, read_stored
 from quantus_vit.gallery.gallery import Gallery
 from quantus_vit.models import load_model
 
-
-def explain(*words: object) -> int:
-    return main(["explain", *map(str, words), "--device", "cpu"])
+from .conftest import explain
 
 
 def table_of(folder) -> list[dict[str, str]]:

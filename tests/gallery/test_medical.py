@@ -10,20 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantus_vit.cli import main
 from quantus_vit.gallery.formats import affine_of
 from quantus_vit.pictures.dicom import SeriesBook, parametric_map, read_source, save_dataset, secondary_capture
 from quantus_vit.pictures.dicom import segmentation as segmentation_of
 from quantus_vit.pictures.explanation import RESEARCH_ONLY, Explanation
 from quantus_vit.pictures.numbers import save_nifti
 
-from .conftest import MARK
+from .conftest import MARK, explain
 
 pydicom = pytest.importorskip("pydicom")
-
-
-def explain(*words: object) -> int:
-    return main(["explain", *map(str, words), "--device", "cpu"])
 
 
 def errors_of(path: Path) -> list[str]:
