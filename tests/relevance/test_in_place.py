@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, TransformerLRP, UnsupportedOperationError
 from quantus_vit.attribution.transformer_lrp import Rows
-from quantus_vit.relevance import ConservationReport, TraceOptions, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance import ConservationReport, TraceOptions, trace, transformer_lrp
 from quantus_vit.relevance.rules import ZBox
 
-D = torch.float64
+from .in_place import RULES, D, relevance
+
 WEIGHTS = torch.tensor([1.0, 3.0, 3.0, 1.0, 1.0, 1.0], dtype=D)
-RULES = pytest.mark.parametrize("rules", [transformer_lrp(), attn_lrp()], ids=["transformer_lrp", "attn_lrp"])
 PRODUCERS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "layer_norm": lambda x: F.layer_norm(x, (6,)),
@@ -54,16 +54,6 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(self.change(self.produce(self.first(x))))
-
-
-def relevance(model: nn.Module, rules: Any, gradients: bool = True) -> Tensor:
-    x = torch.randn(4, 5, dtype=D, generator=torch.Generator().manual_seed(1))
-    traced = trace(model, x, TraceOptions(rules, gradients=gradients))
-    torch.testing.assert_close(traced.logits, model(x).detach())
-    seed = torch.ones_like(traced.logits)
-    (message,) = traced.relevance(seed * traced.logits if rules.message_kind == "relevance" else seed)
-    assert message is not None
-    return message
 
 
 @pytest.mark.parametrize("gradients", [True, False])

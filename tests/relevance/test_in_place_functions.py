@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantus_vit import UnsupportedOperationError
-from quantus_vit.relevance import TraceOptions, attn_lrp, trace, transformer_lrp
 
-D = torch.float64
+from .in_place import RULES, relevance
+
 Function = Callable[[Tensor], Tensor]
 
 OPTIONS: dict[str, tuple[Any, ...]] = {
@@ -71,7 +71,6 @@ USES: dict[str, tuple[Callable[[Function, Tensor], Tensor], Callable[[Function, 
     "both names": (lambda change, x: x + change(x), lambda function, x: function(x) + function(x)),
     "what was computed before": (lambda change, x: x * 2 + change(x), lambda function, x: x * 2 + function(x)),
 }
-RULES = pytest.mark.parametrize("rules", [transformer_lrp(), attn_lrp()], ids=["transformer_lrp", "attn_lrp"])
 
 
 class Net(nn.Module):
@@ -83,16 +82,6 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.use(self.function, self.first(x)))  # type: ignore[no-any-return]
-
-
-def relevance(model: nn.Module, rules: Any, gradients: bool) -> Tensor:
-    x = torch.randn(4, 5, dtype=D, generator=torch.Generator().manual_seed(1))
-    traced = trace(model, x, TraceOptions(rules, gradients=gradients))
-    torch.testing.assert_close(traced.logits, model(x).detach())
-    seed = torch.ones_like(traced.logits)
-    (message,) = traced.relevance(seed * traced.logits if rules.message_kind == "relevance" else seed)
-    assert message is not None
-    return message
 
 
 def in_shape(name: str, function: Function) -> Function:
