@@ -25,7 +25,7 @@ from quantus_vit import (
 from quantus_vit.attribution.graphed import Graphed
 from quantus_vit.errors import GraphWarning
 
-from .families import BY_NAME, images, make
+from .families import BY_NAME, make
 from .host_waits import counted_waits
 
 # How often the host waits for the device in one call of each method, of a ViT with a class token and GELU.
@@ -52,16 +52,6 @@ class FakeCapture:
                 kept.copy_(computed)
 
         return results, replay
-
-
-@pytest.fixture(scope="module")
-def vit() -> nn.Module:
-    return make(BY_NAME["vit"])
-
-
-@pytest.fixture
-def batch() -> Tensor:
-    return images(BY_NAME["vit"])
 
 
 def graphed(method: type, model: nn.Module, example: Tensor) -> tuple[Graphed, FakeCapture]:

@@ -23,19 +23,7 @@ from quantus_vit import (
 from quantus_vit.relevance import attn_lrp
 from quantus_vit.relevance.rules import Epsilon
 
-from .families import BY_NAME, images, make
-
 METHODS = [TransformerLRP, AttnLRP, AttentionRollout, GenericAttention, LibraGrad, TokenOcclusion]
-
-
-@pytest.fixture(scope="module")
-def vit() -> nn.Module:
-    return make(BY_NAME["vit"])
-
-
-@pytest.fixture
-def batch() -> Tensor:
-    return images(BY_NAME["vit"])
 
 
 class Wrapped(nn.Module):

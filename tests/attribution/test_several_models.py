@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from quantus_vit import AttentionRollout, AttnLRP, GenericAttention, LeGrad, PositionalLRP, TokenTM, TransformerLRP
 
-from .families import BY_NAME, images, make
+from .families import BY_NAME, make
 
 ROLLOUTS = [TransformerLRP, GenericAttention, AttentionRollout, TokenTM, LeGrad]
 
@@ -62,11 +62,6 @@ class Idle(Ensemble):
         if not self.idle_first:
             self.first(x)
         return logits
-
-
-@pytest.fixture
-def batch() -> Tensor:
-    return images(BY_NAME["vit"])
 
 
 @pytest.mark.parametrize("method", ROLLOUTS)
