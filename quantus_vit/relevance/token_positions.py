@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .position_functions import VIEWS
+from .positions import first_place, grid_sizes
 from .tensors import map_tensors, tensors_in
 
 __all__ = ["NOWHERE", "MixedPlacesError", "PositionTable", "Positions", "Record"]
@@ -138,8 +140,7 @@ class PositionTable:
     def _route(
         self, func: Callable[..., Any], args: Any, kwargs: Any, record_of: Callable[[Tensor], Record | None]
     ) -> Any:
-        if func in (Tensor.view, Tensor.view_as):  # of places expanded over other dimensions
-            func = Tensor.reshape if func is Tensor.view else Tensor.reshape_as
+        func = VIEWS.get(func, func)  # places are expanded over other dimensions
         records = [record for record in map(record_of, tensors_in((args, kwargs))) if record is not None]
         counts = {len(record.sets) for record in records if record.sets}
         if len(counts) > 1:
@@ -179,20 +180,14 @@ class PositionTable:
         A row's place is that of its first pixel; the grid is made of the rows and columns (in volumes slices, too) that
         such pixels lie in.
         """
-        values = torch.where(one.values > 0, one.values, float("inf")).amin(-1, keepdim=True)
-        if bool(values.isinf().any()):
+        values = first_place(one.values)
+        if bool((values == 0).any()):
             raise MixedPlacesError("makes patches of pixels that have no place")
         image, pixel = (values - 1) // one.places, (values - 1) % one.places
         order, rank = torch.unique(pixel, return_inverse=True)
         if len(order) == 1:
             raise MixedPlacesError("mixes all tokens by a linear map")
-        sizes: list[int] = []
-        rest = order
-        for size in reversed(one.grid):
-            sizes.insert(0, len(torch.unique(rest % size)))
-            rest = rest // size
-        whole = torch.Size(sizes).numel() == len(order)
-        grid = tuple(sizes) if whole else (*[1] * (len(sizes) - 1), len(order))
+        grid = grid_sizes((order + 1).tolist(), one.grid) or (*[1] * (len(one.grid) - 1), len(order))
         return self.record([self.positions(1 + image * len(order) + rank, grid)])
 
 
