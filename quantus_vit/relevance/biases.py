@@ -15,7 +15,7 @@ from torch import Tensor
 from .interfaces import RuledOperation
 from .places import UnplacedError
 
-__all__ = ["BiasTerms", "way_down"]
+__all__ = ["BiasSums", "BiasTerms", "way_down"]
 
 ROUTING_NODES = frozenset(
     f"{name}Backward{version}"
@@ -40,7 +40,35 @@ ROUTING_NODES = frozenset(
 MIXING_KINDS = ("attention", "matmul")
 
 
-class BiasTerms:
+class BiasSums:
+    """Relevance of biases, summed by the layout of the tokens that they count at."""
+
+    def __init__(self) -> None:
+        self._readout: Tensor | None = None  # where the logits are read from: there counts what belongs to no token
+        self._whole: Tensor | None = None
+        self._by_layout: dict[tuple[int, ...], Tensor] = {}
+
+    def _add_at(self, layout: tuple[int, ...], rows: Tensor) -> None:
+        """Add the relevance of biases at tokens, (N, *layout)."""
+        known = self._by_layout.get(layout)
+        self._by_layout[layout] = rows if known is None else known + rows
+
+    def _add_whole(self, rows: Tensor) -> None:
+        """Add the relevance of biases that belong to no token, (N, ...)."""
+        rows = rows.flatten(1).sum(1) if rows.dim() > 1 else rows
+        self._whole = rows if self._whole is None else self._whole + rows
+
+    def placed(self) -> dict[tuple[int, ...], Tensor]:
+        """Layout of tokens -> (N, *layout), relevance of the biases so far."""
+        found = dict(self._by_layout)
+        if self._whole is not None and self._readout is not None:
+            layout = tuple(self._readout.shape[1:])
+            whole = self._whole.reshape(-1, *[1] * len(layout)) * self._readout
+            found[layout] = found[layout] + whole if layout in found else whole
+        return found
+
+
+class BiasTerms(BiasSums):
     """Relevance of all biases met on one way down; an ``on_node`` of :meth:`~.backward.Trace.between`.
 
     Biases that belong to no token (the head's, and those of pooled tokens) count in equal parts at the tokens that the
@@ -48,13 +76,11 @@ class BiasTerms:
     """
 
     def __init__(self, inputs: Tensor) -> None:
+        super().__init__()
         self._size, self._image = len(inputs), inputs.shape[-2:]
         self._layout: tuple[int, ...] = ()
         self._channels = -1
         self._end: Any = None
-        self._readout: Tensor | None = None
-        self._whole: Tensor | None = None
-        self._at_tokens: dict[tuple[int, ...], Tensor] = {}
         self._waiting: dict[torch.Size, tuple[str, Tensor]] = {}  # attention's out-projections, until qkv is met
 
     def at(self, end: Tensor, channels: int) -> BiasTerms:
@@ -95,12 +121,7 @@ class BiasTerms:
                 )
             del self._waiting[shape]
             self._add(rows)
-        found = dict(self._at_tokens)
-        if self._whole is not None and self._readout is not None:
-            layout = tuple(self._readout.shape[1:])
-            whole = self._whole.reshape(-1, *[1] * len(layout)) * self._readout
-            found[layout] = found[layout] + whole if layout in found else whole
-        return found
+        return super().placed()
 
     def __call__(self, node: Any, operation: RuledOperation, message: Tensor) -> None:
         """Take the relevance of one operation's bias."""
@@ -127,11 +148,9 @@ class BiasTerms:
         layout = tuple(rows.shape[1:])
         above = self._readout is None  # the last block: what has other tokens there is pooled
         if rows[0].numel() == 1 or (above and math.prod(layout) != math.prod(self._layout)):
-            rows = rows.flatten(1).sum(1) if rows.dim() > 1 else rows
-            self._whole = rows if self._whole is None else self._whole + rows
+            self._add_whole(rows)
         else:
-            known = self._at_tokens.get(layout)
-            self._at_tokens[layout] = rows if known is None else known + rows
+            self._add_at(layout, rows)
 
     def _follow(self, node: Any, operation: RuledOperation, rows: Tensor) -> None:
         if operation.shapes[0][:-1] != rows.shape:  # a convolution

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from .biases import BiasSums
 from .interfaces import RuledOperation
 from .places import Places, UnplacedError
 
 __all__ = ["PlacedBiases"]
 
 
-class PlacedBiases:
+class PlacedBiases(BiasSums):
     """As :class:`~.biases.BiasTerms`, on grids of places; what belongs to no place is shared among the places read.
 
     Parameters
@@ -24,11 +25,9 @@ class PlacedBiases:
     """
 
     def __init__(self, places: Places, images: int) -> None:
+        super().__init__()
         self._places, self._images = places, images
         self._end: tuple[Tensor, int] | None = None
-        self._readout: Tensor | None = None
-        self._whole: Tensor | None = None
-        self._by_grid: dict[tuple[int, ...], Tensor] = {}
 
     def at(self, end: Tensor, channels: int) -> PlacedBiases:
         """The same, on the way to a tensor of the residual stream with this dimension of channels."""
@@ -44,15 +43,6 @@ class PlacedBiases:
             weights = used / total.view(-1, *[1] * (used.dim() - 1))
             self._readout = self._places.of_tensor(end, channels).scatter(weights, self._images)
 
-    def placed(self) -> dict[tuple[int, ...], Tensor]:
-        """Grid -> (N, *grid), relevance of the biases so far."""
-        found = dict(self._by_grid)
-        if self._whole is not None and self._readout is not None:
-            grid = tuple(self._readout.shape[1:])
-            whole = self._whole.view(-1, *[1] * len(grid)) * self._readout
-            found[grid] = found[grid] + whole if grid in found else whole
-        return found
-
     def __call__(self, node: Any, operation: RuledOperation, message: Tensor) -> None:
         """Take the relevance of one operation's bias."""
         rows = operation.bias_relevance(message)
@@ -60,18 +50,13 @@ class PlacedBiases:
             return
         placement = self._places.of_rows(node, rows)
         if placement is not None:
-            part = placement.scatter(rows, self._images)
-            known = self._by_grid.get(placement.grid)
-            self._by_grid[placement.grid] = part if known is None else known + part
+            self._add_at(placement.grid, placement.scatter(rows, self._images))
             if len(placement.padding):
                 self._add_whole(placement.padded(rows, self._images))
         elif rows.shape[0] == self._images:
-            self._add_whole(rows.flatten(1).sum(1) if rows.dim() > 1 else rows)
+            self._add_whole(rows)
         else:
             raise UnplacedError(
                 f"the bias of '{operation.module_name}' cannot be placed: where its tokens lie in the image could not "
                 'be followed; choose an aggregation without biases, such as "plus"'
             )
-
-    def _add_whole(self, rows: Tensor) -> None:
-        self._whole = rows if self._whole is None else self._whole + rows
