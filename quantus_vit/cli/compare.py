@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -262,23 +261,13 @@ def _data_options(args: argparse.Namespace) -> dict[str, Any]:
 def _protocol(
     args: argparse.Namespace, settings: dict[str, Any], classifier: Classifier, dataset: XrayDataset
 ) -> Protocol:
-    from ..comparison.cases import data_digest
-    from ..comparison.planning import model_digest
-    from ..comparison.protocol import Protocol, default_features_in_step
+    from ..comparison.planning import with_facts
 
-    size = classifier.preprocessing.size
-    facts = {
-        "data": _absolute(args.data),
-        "data_digest": data_digest(dataset),
-        "split": dataset.split,
-        "data_options": tuple(f"{key}={value!r}" for key, value in sorted(_data_options(args).items())),
-        "model": classifier.source,
-        "model_digest": model_digest(classifier),
-        "classes": tuple(args.classes or ()),
-        "image_size": size,
-        "quantus": version("quantus"),
-    }
-    return Protocol(**{"features_in_step": default_features_in_step(size), **settings, **facts})
+    options = tuple(f"{key}={value!r}" for key, value in sorted(_data_options(args).items()))
+    where = _absolute(args.data)
+    return with_facts(
+        settings, classifier, dataset, data=where, data_options=options, classes=tuple(args.classes or ())
+    )
 
 
 def _absolute(spec: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -24,7 +25,7 @@ from .protocol import Protocol, default_features_in_step
 from .protocols import PROTOCOLS
 from .sampling import Selection, select
 
-__all__ = ["make_plan", "mask_kinds", "model_digest", "protocol_for", "try_first_image"]
+__all__ = ["make_plan", "mask_kinds", "model_digest", "protocol_for", "try_first_image", "with_facts"]
 
 
 def protocol_for(name: str, classifier: Classifier, dataset: XrayDataset, **settings: Any) -> Protocol:
@@ -46,6 +47,21 @@ def protocol_for(name: str, classifier: Classifier, dataset: XrayDataset, **sett
     TypeError
         A setting does not exist.
     """
+    return with_facts(PROTOCOLS[name].with_overrides(settings), classifier, dataset)
+
+
+def with_facts(settings: Mapping[str, Any], classifier: Classifier, dataset: XrayDataset, **further: Any) -> Protocol:
+    """Protocol of settings and of what model, data and installation say by themselves.
+
+    Parameters
+    ----------
+    settings : mapping
+        As :meth:`~.protocols.ProtocolSpec.with_overrides` gives them.
+    classifier : Classifier
+    dataset : XrayDataset
+    **further
+        Facts that these do not know, or know otherwise, such as where the data lie.
+    """
     size = classifier.preprocessing.size
     facts = {
         "data": dataset.name,
@@ -56,8 +72,7 @@ def protocol_for(name: str, classifier: Classifier, dataset: XrayDataset, **sett
         "image_size": size,
         "quantus": version("quantus"),
     }
-    chosen = {"features_in_step": default_features_in_step(size), **PROTOCOLS[name].with_overrides(settings)}
-    return Protocol(**{**chosen, **facts})
+    return Protocol(**{"features_in_step": default_features_in_step(size), **settings, **facts, **further})
 
 
 def make_plan(
