@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -15,7 +15,9 @@ from matplotlib.patches import Patch
 from ..figures.boxplots import CLASS_COLOURS
 from ..report.answer import best_rows, deciding_metric, places
 from ..report.bands import CurveBand, curve_bands
-from ..report.reading import MetricFacts, RunFolder
+from ..report.reading import MethodFacts, MetricFacts, RunFolder
+from ..scores import Score, finite
+from ..statistics import grouped
 from .base import FigureSpec, PrintRequest
 
 __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed_scores"]
@@ -52,24 +54,27 @@ def draw_printed_scores(request: PrintRequest) -> Figure | None:
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in grid.ravel()[len(metrics) :]:
         axes.set_axis_off()
+    groups = grouped(run.scores)
     for axes, metric in zip(grid.ravel(), metrics, strict=False):
-        _boxes(axes, request, metric, labels)
+        _boxes(axes, request.methods, metric, labels, groups)
     colours = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(len(labels))]
     handles = [Patch(facecolor=colour, label=label, alpha=0.6) for colour, label in zip(colours, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
     return figure
 
 
-def _boxes(axes: Axes, request: PrintRequest, metric: MetricFacts, labels: Sequence[str]) -> None:
+def _boxes(
+    axes: Axes,
+    methods: Sequence[MethodFacts],
+    metric: MetricFacts,
+    labels: Sequence[str],
+    groups: Mapping[tuple[str, str], Sequence[Score]],
+) -> None:
     height = 0.8 / len(labels)
-    for place, method in enumerate(request.methods):
+    for place, method in enumerate(methods):
+        rows = groups.get((metric.row, method.label), ())
         for number, label in enumerate(labels):
-            values = [
-                row.score
-                for row in request.run.scores
-                if (row.metric, row.method, row.label) == (metric.row, method.label, label)
-                and not math.isnan(row.score)
-            ]
+            values = finite(row for row in rows if row.label == label)
             if not values:
                 continue
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
@@ -82,8 +87,8 @@ def _boxes(axes: Axes, request: PrintRequest, metric: MetricFacts, labels: Seque
                 whiskerprops={"linewidth": 0.5}, capprops={"linewidth": 0.5},
             )  # fmt: skip
     axes.axvline(0, color="0.6", linewidth=0.5, zorder=0)
-    axes.set_yticks(range(len(request.methods)), [method.label for method in request.methods])
-    axes.set_ylim(len(request.methods) - 0.5, -0.5)
+    axes.set_yticks(range(len(methods)), [method.label for method in methods])
+    axes.set_ylim(len(methods) - 0.5, -0.5)
     direction = "higher" if metric.higher_is_better else "lower"
     axes.set_title(f"{metric.row} ({direction} is better)", loc="left")
     for side in ("top", "right"):
