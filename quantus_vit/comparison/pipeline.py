@@ -13,7 +13,7 @@ from ..data import XrayDataset
 from ..models import Classifier
 from .environment import describe_environment
 from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
-from .figures import draw_boxplots, draw_critical_difference, draw_map_rows, draw_samples
+from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
 from .folder import Logs, locked, prepare
 from .meta_evaluation import MetaRow
@@ -232,11 +232,6 @@ def _summarise(
     if not scores:
         return outcome
     _draw_figures(folder, run, scores, labels)
-    if any(row.n for row in summary.ranks):
-        diagram = draw_critical_difference(summary.ranks)
-        for suffix in ("png", "pdf"):
-            diagram.savefig(folder / f"critical_difference.{suffix}", dpi=120)
-    studied.draw(folder)
     content = ReportContent(
         protocol=run.plan.protocol,
         environment=environment,

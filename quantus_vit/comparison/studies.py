@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .figures.sensitivity import draw_sensitivity
 from .plan import Plan
 from .removal_shift import RemovalShiftRow, study_removal_shift
 from .sensitivity import SensitivityGrid, SensitivityTables, plan_sensitivity, study_sensitivity
@@ -70,9 +69,3 @@ class StudyTables:
     def into(self, summary: Summary) -> Summary:
         """The tables of a run with those of the studies."""
         return replace(summary, sensitivity=self.sensitivity, removal_shift=self.removal_shift)
-
-    def draw(self, folder: Path) -> None:
-        """Draw the studies' figures into a folder."""
-        if self.sensitivity is not None and self.sensitivity.rows:
-            figure = draw_sensitivity(self.sensitivity.rows, self.sensitivity.agreement)
-            figure.savefig(folder / "sensitivity.png", dpi=110)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .drawing import TISSUE, add_colour_bar, draw_outline, draw_relevance, draw_xray
+from .lettering import elided, width_of
 from .picture import Picture
 from .scales import colour_table, is_signed, label_of, scale_of, shared_scale, with_sign
 from .sheet import SheetColumn, SheetRow, draw_sheet
@@ -20,11 +21,13 @@ __all__ = [
     "draw_relevance",
     "draw_sheet",
     "draw_xray",
+    "elided",
     "is_signed",
     "label_of",
     "scale_of",
     "shared_scale",
     "show",
     "visualize",
+    "width_of",
     "with_sign",
 ]

@@ -77,9 +77,7 @@ def test_controls_are_marked_ranked_and_not_tested_against_each_other(tmp_path, 
         "metric", "method", "role", "mean_rank", "n", "friedman", "p", "critical_difference", "groups",
     ]  # fmt: skip
     assert ranks[1][:5] == ["FaithfulnessEstimate", "Contribution", "method", "1.0", "6"]
-    with Image.open(tmp_path / "critical_difference.png") as picture:
-        assert np.asarray(picture.convert("L")).std() > 5
-    assert (tmp_path / "critical_difference.pdf").read_bytes().startswith(b"%PDF")
+    assert not list(tmp_path.glob("*.pdf"))  # figures for print are written where they are asked for
     page = (tmp_path / "report.html").read_text()
     assert "Contribution has the best mean rank (1.00 of 3, n = 6)." in page
     assert "Random (control)" in page

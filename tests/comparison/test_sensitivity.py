@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import stats
 
 from quantus_vit.comparison import compare, group_scoring, grouping
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.methods import METHODS, MethodSpec
+from quantus_vit.comparison.printing import print_figures
 from quantus_vit.comparison.scores import Score
 from quantus_vit.comparison.sensitivity import (
     GridPoint,
@@ -257,8 +257,8 @@ def test_a_study_scores_every_setting_once(tmp_path, model: LinearModel) -> None
     study = {row[0]: row[6] for row in rows if row[4:6] == ["Noisy", scorer]}
     assert len(study) == 4
     assert study == {path: main[path] for path in study}
-    with Image.open(tmp_path / "sensitivity.png") as picture:
-        assert np.asarray(picture.convert("L")).std() > 5
+    names = {file.name for file in print_figures(tmp_path, ["sensitivity"])}
+    assert names == {f"sensitivity-{width}.{kind}" for width in ("column", "page") for kind in ("png", "pdf")}
     overall = read_rows(tmp_path / "sensitivity_agreement.csv")[1]
     assert overall[:2] == ["all", "24"]
     verdict = "holds" if overall[-1] == "1" else "does not hold"

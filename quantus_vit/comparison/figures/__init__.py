@@ -6,8 +6,7 @@ They are made with matplotlib's objects alone, so a caller's pyplot state and ba
 from __future__ import annotations
 
 from .boxplots import draw_boxplots
-from .critical_difference import draw_critical_difference
 from .maps import LimeRegions, MapRow, draw_map_rows
 from .samples import draw_samples
 
-__all__ = ["LimeRegions", "MapRow", "draw_boxplots", "draw_critical_difference", "draw_map_rows", "draw_samples"]
+__all__ = ["LimeRegions", "MapRow", "draw_boxplots", "draw_map_rows", "draw_samples"]

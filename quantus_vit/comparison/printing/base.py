@@ -9,17 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...tables import Table
 from ..report.reading import MethodFacts, RunFolder, read_run
 
-__all__ = ["FIGURES", "WIDTHS", "FigureSpec", "PrintRequest", "print_figures"]
+__all__ = ["FIGURES", "TALLEST", "WIDTHS", "FigureSpec", "PrintRequest", "draw_places", "print_figures"]
 
 WIDTHS = {"column": 3.5, "page": 7.2}
 """Inches of one and of two columns of a journal."""
+
+TALLEST = 9.2
+"""Inches of a journal's page; a figure of more panels than fit shows the first of them."""
 
 FOLDER = "figures"
 _DPI = 300
@@ -118,6 +125,28 @@ def print_figures(folder: Path, names: Sequence[str], methods: Sequence[str] = (
                 if figure is not None:
                     files += _save(figure, folder / FOLDER, f"{spec.name}-{name}")
     return files
+
+
+def draw_places(axes: Axes, places: npt.NDArray[Any], texts: Sequence[Sequence[str]]) -> None:
+    """Draw a heat map of places, dark where they are good, without a frame.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    places : ndarray
+        ``(rows, columns)``, 1 is the best; nan for none.
+    texts : sequence of sequence of str
+        What stands in each cell that has a place.
+    """
+    last = max(2.0, float(np.nanmax(places)))
+    axes.imshow(places, cmap="Blues_r", vmin=1, vmax=1.15 * last, aspect="auto", interpolation="nearest")
+    for (i, j), place in np.ndenumerate(places):
+        if place == place:
+            colour = "white" if place <= 0.45 * last else "black"
+            axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=6, color=colour)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
 
 
 def _methods(run: RunFolder, names: Sequence[str]) -> tuple[MethodFacts, ...]:

@@ -18,7 +18,7 @@ from ..report.bands import CurveBand, curve_bands
 from ..report.reading import MethodFacts, MetricFacts, RunFolder
 from ..scores import Score, finite
 from ..statistics import grouped
-from .base import FigureSpec, PrintRequest
+from .base import FigureSpec, PrintRequest, draw_places
 
 __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed_scores"]
 
@@ -102,22 +102,17 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
     if not metrics:
         return None
     methods = [method.label for method in run.methods]
-    ranked, means = np.full((len(metrics), len(methods)), np.nan), np.full((len(metrics), len(methods)), np.nan)
+    ranked, texts = np.full((len(metrics), len(methods)), np.nan), [[""] * len(methods) for _ in metrics]
+    roomy = not request.is_narrow and len(methods) <= 12
     for i, metric in enumerate(metrics):
         place = places(run, metric)
         for row in best_rows(run, metric):
-            ranked[i, methods.index(row.method)] = place[row.method]
-            means[i, methods.index(row.method)] = row.mean
-    roomy = not request.is_narrow and len(methods) <= 12
+            j, number = methods.index(row.method), place[row.method]
+            ranked[i, j], texts[i][j] = number, f"{number}  {row.mean:.2f}" if roomy else str(number)
     longest = max(len(part) for method in run.methods for part in method.title.split("["))
     figure = Figure(figsize=(request.width, 0.17 * len(metrics) + 0.055 * longest + 0.3), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(ranked, cmap="Blues_r", vmin=1, vmax=1.15 * len(methods), aspect="auto", interpolation="nearest")
-    for (i, j), number in np.ndenumerate(ranked):
-        if not math.isnan(number):
-            text = f"{number:.0f}  {means[i, j]:.2f}" if roomy else f"{number:.0f}"
-            colour = "white" if number <= 0.45 * len(methods) else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
+    draw_places(axes, ranked, texts)
     axes.set_yticks(range(len(metrics)), [metric.row for metric in metrics])
     titles = [method.title.replace("[", "\n[", 1) for method in run.methods]
     upright = request.is_narrow or len(methods) > 8
@@ -125,9 +120,6 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
         range(len(methods)), titles, rotation=90 if upright else 35, ha="center" if upright else "right",
         rotation_mode="default" if upright else "anchor",
     )  # fmt: skip
-    axes.tick_params(length=0, top=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     return figure
 
 

@@ -20,6 +20,7 @@ from ..maps import MapStore
 from ..meta_evaluation import MetaRow
 from ..rank_rows import RankRow
 from ..scores import Curve, Failure, Note, Prediction, Score
+from ..sensitivity import AgreementRow, SensitivityRow
 from ..significance import SignificanceRow
 from ..statistics import ClassRow, SpreadRow, TableRow
 from .pictures import PictureStore
@@ -148,6 +149,16 @@ class RunFolder:
     def meta(self) -> list[MetaRow]:
         """Rows of ``meta_evaluation.csv``."""
         return self._rows("meta_evaluation.csv", MetaRow)
+
+    @cached_property
+    def sensitivity(self) -> list[SensitivityRow]:
+        """Rows of ``sensitivity.csv``."""
+        return self._rows("sensitivity.csv", SensitivityRow)
+
+    @cached_property
+    def sensitivity_agreement(self) -> list[AgreementRow]:
+        """Rows of ``sensitivity_agreement.csv``."""
+        return self._rows("sensitivity_agreement.csv", AgreementRow)
 
     @cached_property
     def scores(self) -> list[Score]:

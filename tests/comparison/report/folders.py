@@ -14,6 +14,7 @@ from quantus_vit.comparison.meta_evaluation import MetaRow
 from quantus_vit.comparison.rank_rows import RankRow
 from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.scores import Curve, Failure, Note, Prediction, Score
+from quantus_vit.comparison.sensitivity import AgreementRow, SensitivityRow
 from quantus_vit.comparison.significance import SignificanceRow
 from quantus_vit.comparison.statistics import ClassRow, TableRow, write_table
 
@@ -99,11 +100,21 @@ def _write_tables(folder: Path) -> None:
     ]
     meta = [MetaRow(metric, "every control", 12, hits, 0, 0, hits / 12, 0.7, 1.0 if hits == 12 else 0.9)
             for metric, hits in zip(METRICS, (12, 5), strict=True)]  # fmt: skip
+    grid = [
+        SensitivityRow(metric, removal, 64, samples, seed, method, "control" if method == "Random" else "method",
+                       -rank, rank, 4)
+        for metric in ("RemovalCurve", "SaCo") for removal in ("mean", "tokens")
+        for samples, seed in ((50, 0), (50, 1), (200, 0), (200, 1))
+        for method, rank in zip(METHODS, (2.0, 1.0, 3.0) if removal == "mean" else (1.5, 1.5, 3.0), strict=True)
+    ]  # fmt: skip
+    agreed = [AgreementRow("all", 16, 0.5, 0.1, 0.9, "LimeCXR", 1.0, 0),
+              AgreementRow("metric=SaCo", 8, 0.25, 0.0, 0.75, "LimeCXR", 1.0, 0)]  # fmt: skip
     quartiles = [ClassRow(m, METRICS[0], label, 0.1, 0.0, 0.1, 0.2, 2, 0) for m in METHODS for label in CLASSES]
     for name, kind, rows in (
         ("scores", Score, scores), ("predictions", Prediction, predictions), ("curves", Curve, curves),
         ("table1", TableRow, table), ("ranks", RankRow, ranks), ("significance", SignificanceRow, tests),
         ("meta_evaluation", MetaRow, meta), ("by_class", ClassRow, quartiles),
+        ("sensitivity", SensitivityRow, grid), ("sensitivity_agreement", AgreementRow, agreed),
         ("errors", Failure, [Failure(f"a/{EVIL}", "Normal", "LimeCXR", "", "image", "ValueError: <b>odd</b>")]),
         ("notes", Note, [Note("a/one.png", "COVID-19", "AttnLRP", "UserWarning: a note")]),
     ):  # fmt: skip
