@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .compare_settings import settings_of
 from .data_options import is_drawn, parse_items
 from .figure_options import add_figure_options, check_figures
-from .process_options import add_process_options
+from .process_options import add_process_options, check_launcher
 from .result_folder import result_folder
 from .signals import sigterm_as_interrupt
 
@@ -179,6 +179,7 @@ def run(args: argparse.Namespace) -> int:
     device, count = choose_device(args.device), (args.devices, args.num_nodes)
     if args.report_only:
         count = (1, 1)  # there is nothing to deal out
+    check_launcher(*count)
     with sigterm_as_interrupt(), launched(device, *count, args.strategy) as processes:
         return _run_in(processes, args, settings, sensitivity, processes.device or device)
 

@@ -1,13 +1,14 @@
 """``--devices``, ``--num-nodes`` and ``--strategy``, the same for all subcommands that may run in several processes.
 
-Knows the standard library only.
+Knows the standard library only, and the variables by which torchrun and SLURM tell a process of the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
-__all__ = ["add_process_options"]
+__all__ = ["add_process_options", "check_launcher"]
 
 
 def add_process_options(group: argparse._ArgumentGroup, strategies: str) -> None:
@@ -27,3 +28,30 @@ def add_process_options(group: argparse._ArgumentGroup, strategies: str) -> None
         "--num-nodes", type=int, default=1, metavar="M", help="nodes, as torchrun or SLURM have started them"
     )
     group.add_argument("--strategy", default="auto", metavar="NAME", help=f"how processes work together: {strategies}")
+
+
+def check_launcher(devices: int, num_nodes: int) -> None:
+    """Refuse numbers of processes that are not those of torchrun or srun: one would wait for others for ever.
+
+    Several tasks of srun that ask for one process each are runs of their own, as a sweep starts them.
+
+    Raises
+    ------
+    ValueError
+        The numbers differ, or a batch job of SLURM wants several processes without srun.
+    """
+    count, variables = devices * num_nodes, os.environ
+    wanted = f"but --devices and --num-nodes ask for {devices} x {num_nodes}"
+    if "TORCHELASTIC_RUN_ID" in variables:
+        started = int(variables.get("WORLD_SIZE", "1"))
+        if started != count:
+            raise ValueError(f"torchrun has started {started} processes, {wanted}")
+        return
+    interactive = variables.get("SLURM_JOB_NAME") in ("bash", "interactive")  # there Lightning starts the processes
+    if count == 1 or interactive or "SLURM_NTASKS" not in variables:
+        return
+    if "SLURM_STEP_ID" not in variables:
+        raise ValueError(f"in a batch job of SLURM {count} processes are started by srun; put it before the command")
+    started = int(variables["SLURM_NTASKS"])
+    if started != count:
+        raise ValueError(f"srun has started {started} processes, {wanted}")

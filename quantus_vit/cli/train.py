@@ -15,7 +15,7 @@ from ..training.placement import Placement
 from ..training.settings import TrainingSettings
 from .data_options import drawn_options, is_drawn, parse_items
 from .device import set_threads
-from .process_options import add_process_options
+from .process_options import add_process_options, check_launcher
 from .result_folder import result_folder
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def run(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     out = result_folder(args.out)
     placement = Placement(args.devices, args.num_nodes, args.strategy)
+    check_launcher(args.devices, args.num_nodes)
     placement.batch_of_each(args.batch_size)
     if importlib.util.find_spec("lightning") is None:
         raise ImportError("training needs Lightning: pip install 'quantus-vit[train]'")

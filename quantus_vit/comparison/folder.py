@@ -5,67 +5,21 @@ Knows the protocol and the rows; nothing of how a score is made.
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ..files import locked
 from .maps import MapStore
 from .protocol import Protocol, load_config, save_config
 from .scores import CsvLog, Curve, Failure, MaskArea, Note, Prediction, Score, TieBreak
 
-__all__ = ["SHARES", "Logs", "locked", "prepare"]
+__all__ = ["SHARES", "Logs", "prepare"]
 
 SHARES = "processes"
 """Folder of the logs of a run's processes, where there are several; see :mod:`.shares`."""
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make the folder where it is missing, and keep other runs out of it.
-
-    The operating system holds the lock and gives it back when the process ends, however that comes about.
-
-    Raises
-    ------
-    ValueError
-        Another run is in the folder, or it is a file.
-    OSError
-        It cannot be made or written into.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"the result folder {str(folder)!r} is a file; name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
-    with path.open("a+", encoding="ascii") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            file.seek(0)
-            raise ValueError(
-                f"another run (process {file.read().strip() or 'unknown'}) is writing into {str(folder)!r}; wait for "
-                "it, or take another folder"
-            ) from error
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ..assets import phantom_checkpoint_path
 from ..data import open_data
+from ..files import locked
 from ..models import load_model
 from .cases import data_digest
-from .folder import locked, prepare
+from .folder import prepare
 from .meta_evaluation import MetaRow
 from .planning import make_plan, model_digest
 from .protocol import Protocol, default_features_in_step

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..data import XrayDataset
+from ..files import locked
 from ..models import Classifier
 from .environment import describe_environment
 from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
 from .figures import draw_boxplots, draw_map_rows, draw_samples
 from .findings import ReportContent
-from .folder import Logs, locked, prepare
+from .folder import Logs, prepare
 from .meta_evaluation import MetaRow
 from .meta_run import judge_metrics
 from .plan import Plan

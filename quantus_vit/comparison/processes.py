@@ -7,7 +7,6 @@ processes: words do, over a gloo group of their own, on whatever devices they co
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -164,17 +163,14 @@ def launched(device: str, devices: int = 1, num_nodes: int = 1, strategy: str = 
     ImportError
         More than one process is asked for, and Lightning is not installed.
     ValueError
-        A number below 1, more devices than there are, or numbers that are not those of torchrun or SLURM.
+        A number below 1, more devices than there are, or numbers that SLURM's settings contradict.
     """
     for name, value in (("devices", devices), ("num_nodes", num_nodes)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
-    started = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else None
     count = devices * num_nodes
-    if started is not None and started != count:
-        raise ValueError(f"torchrun has started {started} processes, but devices and num_nodes ask for {count}")
     if count == 1:
         yield ALONE
         return

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ..files import locked
 from .cases import Case
-from .folder import SHARES, Logs, locked
+from .folder import SHARES, Logs
 from .plan import Plan
 from .processes import Processes
 from .runner import ComparisonRun

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..files import locked
 from ..models.checkpoint import ModelConfig, save_checkpoint
 from .callbacks import BEST, LAST, History, callbacks_of, quiet_lightning
+from .cluster import SigtermAsInterrupt, cluster_plugins, is_loss_of_a_process
 from .evaluation import Evaluation, evaluate
 from .module import FineTuning
 from .order import EpochSampler, EveryNth
@@ -87,42 +89,58 @@ def fit(
     FileNotFoundError
         If there is nothing to resume.
     ValueError
-        If what is to be resumed is damaged or had other settings, a split cannot be measured by the monitor, or the
-        processes cannot be started or have no images.
+        If what is to be resumed is damaged or had other settings, a split cannot be measured by the monitor, another
+        training writes into ``out``, or the processes cannot be started, have no images, or one of them has died.
     KeyboardInterrupt
-        After Ctrl-C, with a message that says whether the training can be resumed.
+        After Ctrl-C or SIGTERM, with a message that says whether the training can be resumed.
+    SystemExit
+        After these in the other processes, which leave without a word.
     """
     out = Path(out)
     folder = out / "checkpoints"
     state = run_state(settings, config)
     _check_splits(splits, settings, placement)
     complete = check_resumable(folder / LAST, state) if resume else 0
-    history = History(out / "history.csv")
-    with quiet_lightning():
-        trainer = _trainer(settings, device, placement, [history, *callbacks_of(settings, folder, state)])
-        if not resume and trainer.is_global_zero:
-            prepare_folder(out, overwrite)
-        loaders = _loaders(splits, settings, workers, complete, placement, trainer.global_rank)
-        module = FineTuning(model, settings, splits["Train"].targets, config.class_names, config.task)
-        with _interrupt(trainer, folder / LAST):
-            trainer.fit(module, loaders["Train"], loaders["Val"], ckpt_path=str(folder / LAST) if resume else None)
-    if not trainer.is_global_zero:
-        return {}
-    _load_best(model, folder / BEST)
-    place = _torch_device(device) if placement.count == 1 else trainer.strategy.root_device
-    model.to(place)
-    results = {}
-    for name, batches in _loaders(splits, settings, workers, complete).items():
-        if name != "Train":
-            shown = tqdm(batches, desc=name, unit="batch", disable=None)
-            results[name] = evaluate(model, shown, config.class_names, config.task, place)
-    _write(model, config, settings, results, len(history.rows), out)
+    history, sigterm = History(out / "history.csv"), SigtermAsInterrupt()
+    with ExitStack() as held:
+        with quiet_lightning():
+            callbacks = [history, sigterm, *callbacks_of(settings, folder, state)]
+            trainer = _trainer(settings, device, placement, callbacks, out)
+            if trainer.is_global_zero:
+                held.enter_context(locked(out))
+                if not resume:
+                    prepare_folder(out, overwrite)
+            loaders = _loaders(splits, settings, workers, complete, placement, trainer.global_rank)
+            module = FineTuning(model, settings, splits["Train"].targets, config.class_names, config.task)
+            with _interrupt(trainer, sigterm, folder / LAST):
+                trainer.fit(module, loaders["Train"], loaders["Val"], ckpt_path=str(folder / LAST) if resume else None)
+        if not trainer.is_global_zero:
+            return {}
+        _load_best(model, folder / BEST)
+        place = _torch_device(device) if placement.count == 1 else trainer.strategy.root_device
+        results = _measured(model.to(place), _loaders(splits, settings, workers, complete), config, place)
+        _write(model, config, settings, results, len(history.rows), out)
     return results
 
 
-def _trainer(settings: TrainingSettings, device: str, placement: Placement, callbacks: list[Any]) -> L.Trainer:
+def _measured(
+    model: nn.Module, loaders: Mapping[str, DataLoader[Any]], config: ModelConfig, place: Any
+) -> dict[str, Evaluation]:
+    results = {}
+    for name, batches in loaders.items():
+        if name != "Train":
+            shown = tqdm(batches, desc=name, unit="batch", disable=None)
+            results[name] = evaluate(model, shown, config.class_names, config.task, place)
+    return results
+
+
+def _trainer(
+    settings: TrainingSettings, device: str, placement: Placement, callbacks: list[Any], out: Path
+) -> L.Trainer:
     try:
         return L.Trainer(
+            default_root_dir=out,
+            plugins=cluster_plugins(),
             accelerator=device,
             devices=placement.devices,
             num_nodes=placement.num_nodes,
@@ -136,7 +154,7 @@ def _trainer(settings: TrainingSettings, device: str, placement: Placement, call
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
-    except MisconfigurationException as error:
+    except (MisconfigurationException, RuntimeError) as error:  # the second of settings of SLURM
         reason = " ".join(str(error).split())
         raise ValueError(f"cannot train in {placement.count} processes on {device}: {reason}") from error
 
@@ -179,8 +197,11 @@ def _loaders(
 
 
 @contextmanager
-def _interrupt(trainer: L.Trainer, last: Path) -> Iterator[None]:
-    """Make Ctrl-C a KeyboardInterrupt again: Lightning ends the process with 1, or returns as if all were done."""
+def _interrupt(trainer: L.Trainer, sigterm: SigtermAsInterrupt, last: Path) -> Iterator[None]:
+    """Make Ctrl-C a KeyboardInterrupt again: Lightning ends the process with 1, or returns as if all were done.
+
+    The death of another process becomes a line; torch tells it in words of its transport.
+    """
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -188,18 +209,29 @@ def _interrupt(trainer: L.Trainer, last: Path) -> Iterator[None]:
     except SystemExit as leaving:
         if not trainer.interrupted:
             raise
-        raise KeyboardInterrupt(_advice(last)) from leaving
+        raise _leaving(trainer, last) from leaving
+    except RuntimeError as error:
+        if sigterm.received:
+            raise _leaving(trainer, last) from error
+        if trainer.world_size > 1 and is_loss_of_a_process(error):
+            raise ValueError(f"another process of this training has ended before its time{_advice(last)}") from error
+        raise
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, handler)
     if trainer.interrupted:
-        raise KeyboardInterrupt(_advice(last))
+        raise _leaving(trainer, last)
+
+
+def _leaving(trainer: L.Trainer, last: Path) -> BaseException:
+    """What an interrupt raises: in the first process with a word, in the others without."""
+    return KeyboardInterrupt(f"interrupted{_advice(last)}") if trainer.is_global_zero else SystemExit(130)
 
 
 def _advice(last: Path) -> str:
     if not last.is_file():
-        return "interrupted before the first epoch was complete"
-    return "interrupted; the same command with --resume goes on after the last complete epoch"
+        return " before the first epoch was complete"
+    return "; the same command with --resume goes on after the last complete epoch"
 
 
 def _load_best(model: nn.Module, path: Path) -> None:

@@ -215,7 +215,7 @@ def _lines(path: Path) -> int:
 
 def test_two_runs_at_once_do_not_share_a_folder(tmp_path, checkpoint, capsys) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from quantus_vit.comparison.folder import locked\n"
+        "import sys, time; from pathlib import Path; from quantus_vit.files import locked\n"
         "with locked(Path(sys.argv[1])):\n    print('in', flush=True)\n    time.sleep(100)"
     )
     found = str(Path(quantus_vit.__file__).parents[1])

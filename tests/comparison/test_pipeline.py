@@ -14,12 +14,12 @@ from PIL import Image
 
 from quantus_vit.comparison import compare, group_scoring, grouping, meta_run, protocol_for
 from quantus_vit.comparison.cases import data_digest
-from quantus_vit.comparison.folder import locked
 from quantus_vit.comparison.methods import METHODS, MethodSpec
 from quantus_vit.comparison.pipeline import Outcome
 from quantus_vit.comparison.plan import Plan
 from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.scores import Score
+from quantus_vit.files import locked
 from quantus_vit.models import Classifier
 
 from .toys import CLASSES, SIZE, Images, LinearModel, classifier_of, logs_of, protocol, read_rows, unreadable

@@ -16,9 +16,9 @@ import torch
 from tqdm import tqdm
 
 from ...data import CLASS_NAMES, ConfoundedPhantom, Phantom
+from ...files import locked
 from ...models import Classifier, load_model
 from ..explaining import ExplainedImage, MethodCall, method_calls
-from ..folder import locked
 from ..planning import model_digest
 from ..protocol import Baseline, ExplainOptions, image_seed
 from ..scores import CsvLog

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
+from ...files import locked
 from ...relevance import tokens_removed
-from ..folder import locked, prepare
+from ..folder import prepare
 from ..maps import MapStore
 from ..plan import Plan
 from ..planning import make_plan

@@ -1,0 +1,37 @@
+"""Folders that one process has to itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from quantus_vit import files
+from quantus_vit.files import locked
+
+
+def test_a_locked_folder_keeps_others_out_until_it_is_free(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    with locked(folder), pytest.raises(ValueError, match=rf"another run \(process {os.getpid()}\) is writing into"):
+        locked(folder).__enter__()
+    with locked(folder):
+        pass
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(ValueError, match=r"the result folder '.*out' is a file; name a folder"):
+        locked(tmp_path / "out").__enter__()
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(files, "_lock", refuse)
+    with pytest.raises(OSError, match=r"the file system gives no locks .*; take a folder on another: '.*out'"):
+        locked(tmp_path / "out").__enter__()
