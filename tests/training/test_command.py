@@ -40,7 +40,7 @@ def test_trains_on_a_folder(xrays: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     assert json.loads((out / "metrics.json").read_text())["test"]["count"] == 6
     assert {path.name for path in out.iterdir()} == {
-        "model.safetensors", "config.json", "metrics.json", "history.csv", "checkpoints"
+        ".lock", "model.safetensors", "config.json", "metrics.json", "history.csv", "checkpoints"
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 from nursery import Nursery
 
 from quantus_vit.cli import main
+from quantus_vit.files import locked
 from quantus_vit.training.order import EpochSampler, EveryNth
 from quantus_vit.training.placement import Placement
 
@@ -108,3 +110,55 @@ def test_several_processes_train_as_one_does_and_resume_to_the_bit(nursery: Nurs
     assert history(cut) == history(two)
     for file in ("model.safetensors", "metrics.json", "config.json"):
         assert (cut / file).read_bytes() == (two / file).read_bytes(), file
+
+
+def started(nursery: Nursery, out: Path) -> list[int]:
+    """Two processes in their second epoch or later."""
+    children = nursery.start(2, "--epochs", "500", "--out", str(out))
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints" / "last.ckpt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return children
+
+
+@pytest.mark.slow
+def test_signals_and_deaths_end_all_processes_and_keep_the_epochs(nursery: Nursery, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for child in started(nursery, out):  # as SLURM does at a time limit
+        os.kill(child, signal.SIGTERM)
+    assert nursery.ends(2) == [130, 130]
+    shutil.rmtree(out / "checkpoints")
+    (out / "history.csv").unlink()
+    # Where one of them dies, the other does not wait for it.
+    os.kill(started(nursery, out)[1], signal.SIGKILL)
+    assert nursery.ends(2) == [2, -signal.SIGKILL]
+    complete = len(history(out))
+    assert nursery.run(1, "--epochs", str(complete + 1), "--resume", "--out", str(out)) == [0]
+    assert len(history(out)) == complete + 1
+
+
+@needs_lightning
+def test_two_trainings_do_not_write_into_one_folder(xrays: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["train", "--data", str(xrays), "--weights", "none", *QUICK, "--out", str(tmp_path / "out")]
+    with locked(tmp_path / "out"):
+        assert main(arguments) == 2
+    assert "another run (process " in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+@needs_lightning
+def test_slurm_puts_jobs_back_into_the_queue_and_not_lightning(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quantus_vit.training.cluster import cluster_plugins
+
+    assert cluster_plugins() == []
+    for name, value in {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "fit"}.items():
+        monkeypatch.setenv(name, value)
+    (environment,) = cluster_plugins()
+    assert not environment.auto_requeue
+    assert environment.world_size() == 2
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    with pytest.raises(RuntimeError, match="ntasks-per-node"):
+        cluster_plugins()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert cluster_plugins() == []
