@@ -25,11 +25,12 @@ def test_the_shell_takes_it(name: str) -> None:
 @pytest.mark.parametrize("name", ["compare", "train"])
 def test_the_command_takes_its_options(name: str) -> None:
     text = (EXAMPLES / f"slurm_{name}.sh").read_text(encoding="utf-8").replace("\\\n", " ")
-    (line,) = re.findall(rf"^srun .*quantus-vit {name} (.*)$", text, re.MULTILINE)
-    # As a job of two nodes with four tasks each would see it.
-    line = re.sub(r'"?\$(SLURM_\w+)"?', "4", line).replace("$RESUME", "--resume")
+    ((srun, line),) = re.findall(rf"^exec srun (.*)quantus-vit {name} (.*)$", text, re.MULTILINE)
+    assert '--cpus-per-task="$SLURM_CPUS_PER_TASK"' in srun  # srun has not taken the job's own since SLURM 22.05
+    # As a job of two nodes with four tasks each would see it; what the user adds comes last and wins.
+    line = re.sub(r'"?\$(SLURM_\w+)"?', "4", line).replace("$RESUME", "--resume").replace('"$@"', "--out mine")
     parser = argparse.ArgumentParser()
     importlib.import_module(f"quantus_vit.cli.{name}").add_arguments(parser)
     args = parser.parse_args(shlex.split(line))
     assert (args.devices, args.num_nodes, args.strategy, args.device) == (4, 4, "ddp", "cuda")
-    assert args.out
+    assert args.out == "mine"
