@@ -117,4 +117,5 @@ def _score(args: argparse.Namespace) -> int:
         tables = study_confounders(folder, settings, quiet=args.quiet)
     print("\n".join(f"- {sentence}" for sentence in confounder_findings(tables)))
     print(f"\n{folder / 'confounders.csv'}, {folder / 'confounder_models.csv'}")
+    print(f"'quantus-vit report RUN {folder}' shows them in the report of a comparison")
     return 0

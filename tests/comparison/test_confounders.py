@@ -244,4 +244,6 @@ def test_the_command_scores(models: Path, capsys) -> None:
         main(["confounders", "score", "--methods", "InputXGradient", "--samples", "4", "--quiet", "--out", str(models)])
         == 0
     )
-    assert "- corner on 100 % of its class: the model relies on it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "- corner on 100 % of its class: the model relies on it" in said
+    assert said.endswith(f"'quantus-vit report RUN {models}' shows them in the report of a comparison\n")

@@ -14,7 +14,7 @@ from .measure import (
     confounder_rows,
     reliance_rows,
 )
-from .study import ConfounderSettings, ConfounderTables, study_confounders
+from .study import ConfounderSettings, ConfounderTables, is_confounder_study, study_confounders
 from .words import confounder_findings
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "artefact_share",
     "confounder_findings",
     "confounder_rows",
+    "is_confounder_study",
     "reliance_rows",
     "study_confounders",
 ]

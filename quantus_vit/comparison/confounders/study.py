@@ -33,7 +33,13 @@ from .measure import (
     reliance_rows,
 )
 
-__all__ = ["ConfounderSettings", "ConfounderTables", "confounded_models", "study_confounders"]
+__all__ = [
+    "ConfounderSettings",
+    "ConfounderTables",
+    "confounded_models",
+    "is_confounder_study",
+    "study_confounders",
+]
 
 _FOLDER = re.compile(r"(?P<artefact>[a-z]+)@(?P<percent>\d+(?:\.\d+)?)")
 
@@ -107,6 +113,11 @@ def confounded_models(folder: Path) -> dict[tuple[str, float], Path]:
             f"{folder}' makes them"
         )
     return found
+
+
+def is_confounder_study(folder: Path) -> bool:
+    """Whether a folder holds the tables of a study, and is no result folder of a comparison."""
+    return (folder / "confounders.csv").exists() and not (folder / "config.json").exists()
 
 
 def study_confounders(

@@ -65,9 +65,12 @@ def answer(run: RunFolder) -> list[str]:
         return [f"Only controls were scored; the best under {metric.row} is {_told(rows[0])}."]
     declared = metric.row == run.protocol["primary"]
     why = ", the metric that was declared to decide," if declared else " (no metric was declared to decide beforehand)"
-    first = f"By {metric.row}{why} {_told(methods[0])} comes first"
-    if len(methods) > 1:
-        first += f", before {_told(methods[1])}; {_difference(run, metric, methods[0], methods[1])}"
+    leaders = [row for row in methods if row.mean == methods[0].mean]
+    first = f"By {metric.row}{why} {' and '.join(map(_told, leaders))} "
+    first += "comes first" if len(leaders) == 1 else "share the first place"
+    if len(methods) > len(leaders):
+        first += f", before {_told(methods[len(leaders)])}"
+        first += f"; {_difference(run, metric, methods[0], methods[1])}" if len(leaders) == 1 else ""
     return [f"{first}.", _against_controls(run, metric, methods, _controls(rows))]
 
 

@@ -32,7 +32,12 @@ MOST_INSIDE = 8_000_000
 """Bytes of pictures and maps that the page itself holds; more go into files beside it."""
 
 
-def write_report(folders: Sequence[Path], file: Path | None = None, most_inside: int = MOST_INSIDE) -> Path:
+def write_report(
+    folders: Sequence[Path],
+    file: Path | None = None,
+    most_inside: int = MOST_INSIDE,
+    confounders: Sequence[Path] = (),
+) -> Path:
     """Write the page of one result folder, or of several side by side.
 
     Parameters
@@ -44,6 +49,8 @@ def write_report(folders: Sequence[Path], file: Path | None = None, most_inside:
     most_inside : int
         Bytes of pictures and maps from which on they go into a folder beside the page, which the page loads when
         they are looked at.
+    confounders : sequence of Path
+        Folders of ``quantus-vit confounders score``, which get a section of their own.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def write_report(folders: Sequence[Path], file: Path | None = None, most_inside:
         data["folder"] = _write_media(file, media) if beside else None
     if not beside:
         _remove_media(file)
-    page = _page(_sections(runs, explorer=data is not None), data, [] if beside else media)
+    page = _page(_sections(runs, confounders, explorer=data is not None), data, [] if beside else media)
     write_whole(file, lambda new: new.write(page.encode("utf-8", errors="backslashreplace")))
     return file
 
@@ -90,10 +97,11 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _sections(runs: Sequence[RunFolder], explorer: bool) -> list[Section]:
+def _sections(runs: Sequence[RunFolder], confounders: Sequence[Path], explorer: bool) -> list[Section]:
     shown = Section("explorer", "Explorer", (asset("explorer.html"),)) if explorer else None
+    confounded = confounders_section(confounders)
     if len(runs) > 1:
-        return [section for section in (*runs_sections(runs), shown) if section is not None]
+        return [section for section in (*runs_sections(runs), shown, confounded) if section is not None]
     (run,) = runs
     model = model_section(run)
     found = [
@@ -103,7 +111,7 @@ def _sections(runs: Sequence[RunFolder], explorer: bool) -> list[Section]:
         curves_section(run),
         sensitivity_section(run),
         removal_section(run),
-        confounders_section(run),
+        confounded,
         localisation_section(run),
         groups_section(run),
         ties_section(run),

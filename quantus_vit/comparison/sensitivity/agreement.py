@@ -65,8 +65,9 @@ class AgreementRow:
 
     ``group`` is "all", or a value of one setting, such as "removal=black". ``kendall_w`` is of the methods' ranks
     without controls, with its 95 % bootstrap interval over patients (or images). ``winner`` comes first, of methods
-    and control, in ``winner_share`` of the ``settings``; ties count for each that shares the place. ``holds`` is 1
-    where the ranking holds by :data:`HOLDS_W` and :data:`HOLDS_SHARE`, else 0.
+    and control, in ``winner_share`` of the ``settings``; ties count for each that shares the place. It is empty where
+    several come first equally often, each in that share. ``holds`` is 1 where the ranking holds by :data:`HOLDS_W` and
+    :data:`HOLDS_SHARE`, else 0.
     """
 
     group: str
@@ -154,7 +155,7 @@ def agreement(
         interval = _interval([kendall_w(sample[members][:, ranked]) for sample in resampled])
         w = kendall_w(means[members][:, ranked])
         winner, share = _winner(means[members], tuple(roles))
-        holds = interval[0] >= HOLDS_W and share >= HOLDS_SHARE
+        holds = interval[0] >= HOLDS_W and share >= HOLDS_SHARE and bool(winner)
         rows.append(AgreementRow(group, len(members), w, *interval, winner, share, int(holds)))
     return rows
 
@@ -199,13 +200,13 @@ def _ranks(means: Array) -> Array:
 
 
 def _winner(means: Array, methods: tuple[str, ...]) -> tuple[str, float]:
-    """The method that comes first most often, and in which part of the points that have scores."""
+    """The method that comes first most often ("" for several), and in which part of the points that have scores."""
     scored = means[~np.isnan(means).any(axis=1)]
     if not len(scored):
         return "", math.nan
     firsts = (scored == scored.max(axis=1, keepdims=True)).mean(axis=0)
-    best = int(firsts.argmax())
-    return methods[best], float(firsts[best])
+    (best,) = np.nonzero(firsts == firsts.max())
+    return methods[best[0]] if len(best) == 1 else "", float(firsts.max())
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

@@ -34,9 +34,14 @@ def _verdict(row: AgreementRow) -> str:
     if math.isnan(row.kendall_w):
         return f"Sensitivity {where}: nothing can be ranked."
     verdict = "holds" if row.holds else "does not hold"
+    leader = (
+        f"{row.winner} comes first in {row.winner_share:.0%} of them"
+        if row.winner
+        else f"none leads: several methods come first equally often, in {row.winner_share:.0%} of them"
+    )
     return (
         f"Sensitivity: the ranking {verdict} {where}: Kendall's W = {row.kendall_w:.2f} ({row.ci_low:.2f} to "
-        f"{row.ci_high:.2f}); {row.winner} comes first in {row.winner_share:.0%} of them."
+        f"{row.ci_high:.2f}); {leader}."
     )
 
 

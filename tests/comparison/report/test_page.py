@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from PIL import Image
 from scipy import stats
 
 from quantus_vit.cli.main import main
+from quantus_vit.comparison.confounders import ConfounderRow, RelianceRow
 from quantus_vit.comparison.report import page as page_module
 from quantus_vit.comparison.report import write_report
 from quantus_vit.comparison.report.answer import answer, distrust, places
@@ -160,12 +162,45 @@ def test_studies_have_a_section_each_where_their_files_are(folder) -> None:
         "all,3,0.11,0.0,0.5,AttnLRP,0.667,0\nseed=0,3,1.0,0.9,1.0,AttnLRP,1.0,1\n"
     )
     (folder / "removal_shift.csv").write_text("removal,logit_shift\nmean,0.25\n")
-    (folder / "confounders.csv").write_text("method,auc\nAttnLRP,0.9\n")
     page = write_report([folder]).read_text()
-    assert {"sensitivity", "removal", "confounders"} <= set(Tags(page).ids())
+    assert {"sensitivity", "removal"} <= set(Tags(page).ids())
     assert "<td>2 of 3</td>" in page  # AttnLRP comes first in two settings of three
     assert "ranking holds" in page
     assert page.index("<td>no</td>") < page.index("<td>yes</td>")  # as words, not as 0 and 1
+
+
+def write_study(folder: Path) -> Path:
+    """Tables of a study of confounders: a clean model and one that relies on its tube, which one method shows."""
+    folder.mkdir()
+    nan = float("nan")
+    rows = [
+        ConfounderRow("tube", 0.0, "AttnLRP", "method", 20, 0.1, 0.05, 0.2, 0.02, 0.01, 0.03, nan, nan, nan, 0, 0, 0.1),
+        ConfounderRow("tube", 100.0, "AttnLRP", "method", 20, 0.8, 0.7, 0.9, 0.2, 0.1, 0.3, 0.95, 0.9, 1, 0.9, 0.7, 1),
+    ]
+    models = [RelianceRow("tube", 0.0, 20, 0.01, -0.02, 0.03, 0.0), RelianceRow("tube", 100.0, 20, 0.8, 0.7, 0.9, 1.0)]
+    write_table(folder / "confounders.csv", ConfounderRow, rows)
+    write_table(folder / "confounder_models.csv", RelianceRow, models)
+    return folder
+
+
+def test_a_study_of_confounders_is_shown_where_it_is_given(folder, tmp_path, capsys) -> None:
+    study = write_study(tmp_path / "study")
+    assert main(["report", str(study), str(folder), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "confounders" in Tags(page).ids()
+    assert "tube on 100 % of its class: the model relies on it" in page
+    assert "<td>0.950 (0.900 to 1.000)</td>" in page  # AUC
+    start = page.index('<section id="confounders"')
+    assert "nan" not in page[start : page.index("</section>", start)]
+    assert "confounders" not in Tags(write_report([folder]).read_text()).ids()
+    other = write_folder(tmp_path / "other")
+    assert main(["report", str(folder), str(other), str(study), "--out", str(tmp_path / "page.html")]) == 0
+    assert {"scores", "confounders"} <= set(Tags((tmp_path / "page.html").read_text()).ids())
+    assert main(["report", str(study)]) == 2
+    assert f"{str(study)!r} is a study of confounders, which is shown beside" in capsys.readouterr().err
+    (study / "confounder_models.csv").write_text("artefact,percent\n")
+    assert main(["report", str(folder), str(study)]) == 2
+    assert "confounder_models.csv' lacks the columns ci_high, ci_low, flipped, n, reliance" in capsys.readouterr().err
 
 
 def test_the_model_page_opens_the_report_with_intervals(folder) -> None:
@@ -336,6 +371,16 @@ def test_runs_side_by_side(tmp_path) -> None:
         write_report([first, first])
 
 
+def test_what_to_distrust_names_the_runs_it_is_about(tmp_path) -> None:
+    runs = [write_folder(tmp_path / name, **changes) for name, changes in (
+        ("done", {}), ("cut", {"complete": False}), ("drawn", {"dataset": "phantom"}))]  # fmt: skip
+    page = write_report(runs).read_text()
+    warned = html.unescape(page[page.index("What to distrust") : page.index("</ul>", page.index("What to distrust"))])
+    assert "<li>All runs: 4 cases are few" in warned
+    assert "<li>cut: The run is not finished" in warned
+    assert "<li>drawn: Phantoms are drawn by code" in warned
+
+
 def test_damaged_and_foreign_folders_are_refused_with_the_reason(folder, tmp_path, capsys) -> None:
     assert main(["report", str(tmp_path / "nothing")]) == 2
     assert "is no result folder of 'quantus-vit compare'" in capsys.readouterr().err
@@ -366,4 +411,8 @@ def test_equal_means_share_a_place(folder) -> None:
     rows = [replace(row, mean=0.6) if row.method == "LimeCXR" else row for row in run.table]
     write_table(folder / "table1.csv", TableRow, rows)
     assert places(read_run(folder), run.metrics[0]) == {"AttnLRP": 1, "LimeCXR": 1, "Random": 3}
+    assert answer(read_run(folder))[0] == (
+        "By RemovalCurve[removal=tokens], the metric that was declared to decide, AttnLRP with 0.600 (95 % interval "
+        "-0.200 to 0.800, n = 4) and LimeCXR with 0.600 (95 % interval -0.200 to 0.800, n = 4) share the first place."
+    )
     assert places(run, replace(run.metrics[0], higher_is_better=False)) == {"AttnLRP": 3, "LimeCXR": 2, "Random": 1}

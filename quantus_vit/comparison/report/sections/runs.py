@@ -32,13 +32,12 @@ def _top(runs: Sequence[RunFolder]) -> Section:
         sentence = " ".join(answer(run))
         lines.append(f"<dt>{text_of(run.name)}</dt><dd>{text_of(sentence)}</dd>")
     header = ("run", "data", "model", "protocol", "seed", "cases", "right", "first under its deciding metric")
-    doubts = dict.fromkeys(sentence for run in runs for sentence in distrust(run))
     body = [
         '<p class="question">Do the runs agree on which method comes first?</p>',
         f"<dl>{''.join(lines)}</dl>",
         data_table("The runs", header, [_row(run) for run in runs]),
         '<div class="warning" role="note"><h3>What to distrust</h3>',
-        items([*_comparability(runs), *doubts]),
+        items([*_comparability(runs), *_doubts(runs)]),
         "</div>",
     ]
     return Section("answer", "Runs side by side", tuple(body))
@@ -53,6 +52,16 @@ def _row(run: RunFolder) -> list[Any]:
         run.name, run.facts["dataset"], os.path.basename(str(run.protocol["model"])), run.protocol["protocol"],
         run.protocol["sample_seed"], len(run.cases), f"{right} of {len(run.predictions)}", first,
     ]  # fmt: skip
+
+
+def _doubts(runs: Sequence[RunFolder]) -> list[str]:
+    """What to distrust in each run, with its name; what is so in all of them once."""
+    of: dict[str, list[str]] = {}
+    for run in runs:
+        for sentence in distrust(run):
+            of.setdefault(sentence, []).append(run.name)
+    common = [f"All runs: {sentence}" for sentence, names in of.items() if len(names) == len(runs)]
+    return common + [f"{', '.join(names)}: {sentence}" for sentence, names in of.items() if len(names) < len(runs)]
 
 
 def _comparability(runs: Sequence[RunFolder]) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from ..html import Section, data_table, text_of
-from ..reading import RunFolder
+from ...confounders import ConfounderRow, ConfounderTables, RelianceRow, confounder_findings
+from ..html import Section, data_table, items, number, text_of
+from ..reading import RunFolder, read_rows
 
 __all__ = ["confounders_section", "removal_section", "sensitivity_section"]
 
@@ -44,11 +47,14 @@ _AGREEMENT = {
 
 def _agreement_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     words = [_AGREEMENT.get(name, name) for name in header]
-    shown = [
-        [("yes" if cell else "no") if name == "holds" else cell for name, cell in zip(header, row, strict=True)]
-        for row in rows
-    ]
+    shown = [[_agreement_cell(name, cell) for name, cell in zip(header, row, strict=True)] for row in rows]
     return data_table("Agreement of the settings", words, shown)
+
+
+def _agreement_cell(name: str, cell: Any) -> Any:
+    if name == "holds":
+        return "yes" if cell else "no"
+    return (cell or "none alone") if name == "winner" else cell
 
 
 _DIGESTS = ("settings",)
@@ -72,34 +78,77 @@ def _places(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[list[A
 
 def removal_section(run: RunFolder) -> Section | None:
     """How far each removal takes the model from what it was trained on."""
+    header, rows = run.other_table("removal_shift.csv")
+    if not rows:
+        return None
     text = (
         "How far random removals move the model's logits and last features, in units of the distance between two "
         "images: a removal that moves them far shows the model images unlike those it was trained on, and its scores "
         "measure that, too. Outlying: above 1 the model is farther from all images than these are from each other; "
         "changed: the share of images whose predicted class changes."
     )
-    return _files(run, "removal", "Removals", text, {"removal_shift.csv": "Shift under random removal"})
+    kept = [index for index, column in enumerate(header) if column not in _DIGESTS]
+    words = _words([header[index] for index in kept])
+    table = data_table("Shift under random removal", words, [[row[index] for index in kept] for row in rows])
+    return Section("removal", "Removals", (f"<p>{text_of(text)}</p>", table))
 
 
-def confounders_section(run: RunFolder) -> Section | None:
-    """Which methods show a planted confounder, and which accuse it where it plays no part."""
-    text = "Models trained on phantoms with a planted artefact, and a clean model beside them: who shows the artefact."
-    files = {
-        "confounders.csv": "Methods on models with a planted artefact",
-        "confounder_models.csv": "How far the models rely on the artefact",
-    }
-    return _files(run, "confounders", "Confounders", text, files)
+def confounders_section(folders: Sequence[Path]) -> Section | None:
+    """Which methods show a planted confounder, and which accuse it where it plays no part.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of ``quantus-vit confounders score``; one without its tables is left out.
+    """
+    studies = {folder: _confounders_of(folder) for folder in folders}
+    studies = {folder: tables for folder, tables in studies.items() if tables.rows}
+    if not studies:
+        return None
+    body = [
+        "<p>Models that were trained on phantoms with a planted artefact, and clean models beside them: which methods "
+        "show the artefact, and which accuse it where it plays no part. Coverage: the share of the artefact's area "
+        "among the most relevant 10 % of the pixels (chance 0.1); precision: the share of these that is the artefact. "
+        "AUC: how well the coverage tells the model from the clean one on the same films (0.5: not at all). Accused: "
+        "the share of maps that have half of the artefact or more in the top 10 %.</p>"
+    ]
+    for folder, tables in studies.items():
+        name = f", {folder.resolve().name}" if len(studies) > 1 else ""
+        body += [f"<h3>{text_of(name[2:])}</h3>"] if name else []
+        body += [
+            items(confounder_findings(tables)),
+            data_table(f"Methods on models with a planted artefact{name}", _OF_METHODS, map(_method, tables.rows)),
+            data_table(f"How far the models rely on the artefact{name}", _OF_MODELS, map(_model, tables.models)),
+        ]
+    return Section("confounders", "Confounders", tuple(body))
 
 
-def _files(run: RunFolder, anchor: str, title: str, text: str, files: dict[str, str]) -> Section | None:
-    body = [f"<p>{text_of(text)}</p>"]
-    for name, caption in files.items():
-        header, rows = run.other_table(name)
-        kept = [index for index, column in enumerate(header) if column not in _DIGESTS]
-        if rows:
-            words = _words([header[index] for index in kept])
-            body.append(data_table(caption, words, [[row[index] for index in kept] for row in rows]))
-    return Section(anchor, title, tuple(body)) if len(body) > 1 else None
+def _confounders_of(folder: Path) -> ConfounderTables:
+    return ConfounderTables(
+        read_rows(folder / "confounders.csv", ConfounderRow), read_rows(folder / "confounder_models.csv", RelianceRow)
+    )
+
+
+_OF_METHODS = ("artefact", "percent", "method", "films", "coverage", "precision", "AUC", "accused")
+_OF_MODELS = ("artefact", "percent", "films", "rise of the class's probability", "films turned")
+
+
+def _method(row: ConfounderRow) -> list[Any]:
+    title = f"{row.method} (control)" if row.role == "control" else row.method
+    return [
+        row.artefact, row.percent, title, row.n, _told(row.coverage, row.coverage_low, row.coverage_high),
+        _told(row.precision, row.precision_low, row.precision_high), _told(row.auc, row.auc_low, row.auc_high),
+        _told(row.accused, row.accused_low, row.accused_high),
+    ]  # fmt: skip
+
+
+def _model(row: RelianceRow) -> list[Any]:
+    return [row.artefact, row.percent, row.n, _told(row.reliance, row.ci_low, row.ci_high), row.flipped]
+
+
+def _told(value: float, low: float, high: float) -> str:
+    """A number with its interval; a dash where it is not defined, as the AUC of the clean model."""
+    return "-" if math.isnan(value) else f"{number(value)} ({number(low)} to {number(high)})"
 
 
 def _words(header: Sequence[str]) -> list[str]:
