@@ -123,6 +123,8 @@ def parse_target(target: Target, size: int) -> Tensor | None:
     if target is None:
         return None
     try:
+        if type(target) is int:
+            return torch.full((size,), target)
         indices = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"target must be an int, a list of ints, a tensor (N,) or None, not {target!r}") from error

@@ -80,16 +80,15 @@ class AttentionOrder:
 def _marks_below(root: Any, graph: Mapping[Any, Sequence[Any]], marks: Mapping[Any, int]) -> dict[Any, int]:
     """For every node of the graph the bits of the marked nodes that it depends on, its own left out."""
     found: dict[Any, int] = {}
-    waiting = [(root, False)] if root in graph else []
+    waiting = [root] if root in graph else []
     while waiting:
-        node, below_is_found = waiting.pop()
-        if below_is_found:
-            bits = 0
-            for child in graph[node]:
-                bits |= found[child] | marks.get(child, 0)
-            found[node] = bits
-        elif node not in found:
-            found[node] = 0
-            waiting.append((node, True))
-            waiting.extend([(child, False) for child in graph[node] if child not in found])
+        bits = 0
+        for child in graph[waiting[-1]]:
+            below = found.get(child)
+            if below is None:
+                waiting.append(child)
+                break
+            bits |= below | marks.get(child, 0)
+        else:
+            found[waiting.pop()] = bits
     return found

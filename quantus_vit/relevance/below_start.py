@@ -69,17 +69,31 @@ class BelowStart:
         for value in (*args, *kwargs.values()) if kwargs else args:
             if isinstance(value, Tensor):
                 given.append(value)
-            elif type(value) in (tuple, list, dict):
-                given.extend(tensors_in(value))
-        for tensor in given:
-            if not tensor.is_leaf:
-                check_attention(tensor)
+                if not value.is_leaf:
+                    check_attention(value)
+            elif type(value) in _NESTED:
+                for tensor in tensors_in(value):
+                    given.append(tensor)
+                    if not tensor.is_leaf:
+                        check_attention(tensor)
         with_gradients = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)
         try:
-            made = func(*args, **kwargs)
+            made = func(*args, **kwargs) if kwargs else func(*args)
         finally:
             torch._C._set_grad_enabled(with_gradients)
+        if isinstance(made, Tensor):  # nearly always
+            if made.requires_grad:
+                return made
+            for tensor in given:
+                if made is tensor:
+                    return made
+            if made._is_view():  # its mark is to be its own, and not its base's
+                made = made.detach()
+            if made.is_floating_point() and not made.is_inference():
+                made.requires_grad_()
+                self._marked.append(TensorWeakRef(made))
+            return made
         others = set(map(id, given))
         made = _own_views(made, others)
         self._mark(made, others)
@@ -114,6 +128,8 @@ def _own_views(value: Any, others: set[int]) -> Any:
 
 _PLAIN = frozenset({int, float, bool, str, slice, type(None), torch.dtype, torch.device})
 """Types of most arguments; they hold no tensor."""
+
+_NESTED = frozenset({tuple, list, dict})
 
 
 def _without_marks(value: Any, marked: list[Tensor], others: set[int]) -> Any:

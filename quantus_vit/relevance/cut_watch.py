@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import TensorWeakRef, WeakIdKeyDictionary
+from torch.utils.weak import TensorWeakRef
 
 from ..errors import RelevanceCutWarning
 from .shifts import SUMS, Shifts
-from .tensors import tensors_in
+from .tensors import TensorMap, tensors_in
 
 __all__ = ["Cut", "CutWatch", "allow_cuts"]
 
@@ -87,11 +87,11 @@ class CutWatch:
         self._detached: list[TensorWeakRef] = []  # traced values of which there are detached names
         self._model = model
         self._current_module = current_module
-        self._cuts: Any = WeakIdKeyDictionary()  # tensor -> Cut
+        self._cuts: TensorMap[Cut] = TensorMap()
         self._first: Cut | None = None
         self._taken: Cut | None = None  # numbers or arrays were taken from such a value
         self._numbers: set[float] = set()
-        self._known: Any = WeakIdKeyDictionary()  # since then: the model's own tensors, and what seen calls made
+        self._known: TensorMap[bool] = TensorMap()  # since then: the model's own tensors, and what seen calls made
         self._returned: dict[Cut, None] = {}
         self._shifts = Shifts()
 
@@ -100,8 +100,7 @@ class CutWatch:
         if value.requires_grad:
             self._detached.append(TensorWeakRef(value))
             return self.note("a value was detached")
-        cut: Cut | None = self._cuts.get(value)
-        return cut
+        return self._cuts.get(value)
 
     def mark(self, tensor: Tensor, cut: Cut) -> None:
         """Follow a value that a cut led to."""

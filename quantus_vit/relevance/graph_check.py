@@ -96,17 +96,18 @@ def check_graph(
     harmless = {_OURS}  # classes of nodes that need no closer look; most are met many times
     while waiting:
         node = waiting.pop()
-        below = known[node] = _below(node)
-        if type(node) not in harmless:
+        below = known[node] = [child for child, _ in node.next_functions if child is not None]
+        kind = type(node)
+        if kind not in harmless:
             if _is_harmless(_short_name(node), free):
-                harmless.add(type(node))
+                harmless.add(kind)
             elif not _is_known(node, below, free, seen_softmax) and (
                 not _is_known(node, below, None, seen_softmax) or _leads_to(node, targets)
             ):
                 raise _unseen(node, root)
         for child in below:
             if child not in known:
-                known[child] = []  # lest it wait twice
+                known[child] = below  # any: lest it wait twice
                 waiting.append(child)
     return known
 

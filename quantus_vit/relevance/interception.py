@@ -59,7 +59,7 @@ class Interception(TorchFunctionMode):
         if below.active and getattr(func, "__name__", "") not in _UNMARKED:
             if func in ALWAYS:
                 return below.run(self._run, func, args, kwargs or {})
-            result = below.run_plain(func, args, kwargs or {})
+            result = below.run_plain(func, args, kwargs)
             self._follow(func, args, kwargs, result)
             return result
         result = self._run(func, args, kwargs)
@@ -96,7 +96,7 @@ class Interception(TorchFunctionMode):
     ) -> None:
         """Carry what is known of the arguments on to the result."""
         recorder = self.recorder
-        if func in KEEPS:
+        if func in KEEPS and recorder.weights.awake:
             recorder.weights.follow(args, result)
         positions = recorder.positions
         if positions is not None:

@@ -22,15 +22,15 @@ class ModuleLocator:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._modules = _modules_of(model)
-        self._names = {id(module): name for name, module in self._modules}
-        self._methods: dict[CodeType, bool] = {}
+        self._methods: dict[int, tuple[bool, CodeType]] = {}  # by identity: to hash code is slow
 
     @cached_property
     def _owners(self) -> dict[int, str]:
         found: dict[int, str] = {}
-        for name, module in self._modules:
-            for parameter in module._parameters.values():
-                found[id(parameter)] = name
+        for name, module in self._modules.values():
+            if module._parameters:
+                for parameter in module._parameters.values():
+                    found[id(parameter)] = name
         return found
 
     def owner(self, parameter: Tensor | None) -> str | None:
@@ -43,7 +43,7 @@ class ModuleLocator:
         It is an attribute of a module (in a list, tuple or dict, too), of one that runs unregistered, an argument, or a
         name outside the functions that run.
         """
-        modules = [module for _, module in self._modules]
+        modules = [module for _, module in self._modules.values()]
         names: list[Any] = []
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
@@ -61,12 +61,12 @@ class ModuleLocator:
     @property
     def names(self) -> Collection[str]:
         """Names of all modules."""
-        return self._names.values()
+        return [name for name, _ in self._modules.values()]
 
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""
         running = type(self.model.get_submodule(self.current()))
-        return sum(type(module) is running for _, module in self._modules)
+        return [type(module) for _, module in self._modules.values()].count(running)
 
     def current(self) -> str:
         """Name of the innermost module of the model whose method is running; "" for the model itself."""
@@ -74,13 +74,13 @@ class ModuleLocator:
         methods = self._methods
         while frame is not None:
             code = frame.f_code
-            is_method = methods.get(code)
-            if is_method is None:
-                is_method = methods[code] = code.co_varnames[:1] == ("self",) and not _is_ours(code)
-            if is_method:  # reading a frame's locals is slow
-                name = self._names.get(id(frame.f_locals.get("self")))
-                if name is not None:
-                    return name
+            known = methods.get(id(code))
+            if known is None:
+                known = methods[id(code)] = code.co_varnames[:1] == ("self",) and not _is_ours(code), code
+            if known[0]:  # reading a frame's locals is slow
+                found = self._modules.get(id(frame.f_locals.get("self")))
+                if found is not None:
+                    return found[0]
             frame = frame.f_back
         return ""
 
@@ -107,16 +107,16 @@ def _is_ours(code: CodeType) -> bool:
     return code.co_filename.startswith(_HERE)
 
 
-def _modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What ``model.named_modules()`` gives; that is slow."""
-    found: dict[int, tuple[str, nn.Module]] = {}
-    waiting = [("", model)]
-    while waiting:
-        name, module = waiting.pop()
-        if id(module) in found:
-            continue
-        found[id(module)] = name, module
-        prefix = name and name + "."
-        children = [(prefix + key, child) for key, child in module._modules.items() if child is not None]
-        waiting.extend(reversed(children))
-    return list(found.values())
+def _modules_of(model: nn.Module) -> dict[int, tuple[str, nn.Module]]:
+    """What ``model.named_modules()`` gives, by identity; that is slow."""
+    found = {id(model): ("", model)}
+    _collect(model, "", found)
+    return found
+
+
+def _collect(module: nn.Module, prefix: str, found: dict[int, tuple[str, nn.Module]]) -> None:
+    for key, child in module._modules.items():
+        if child is not None and id(child) not in found:
+            found[id(child)] = prefix + key, child
+            if child._modules:
+                _collect(child, f"{prefix}{key}.", found)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from .interfaces import NormalisationOperation
 from .operations.base import Operation
+from .tensors import TensorMap
 
 __all__ = ["NormalisedInputs"]
 
@@ -17,7 +15,7 @@ class NormalisedInputs:
     """Marks on such tensors of one forward."""
 
     def __init__(self) -> None:
-        self._operations: Any = WeakIdKeyDictionary()
+        self._operations: TensorMap[Operation] = TensorMap()
 
     def add(self, x: Tensor, operation: Operation) -> None:
         """Note that x enters a normalisation."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
-from .tensors import map_tensors, tensors_in
+from .tensors import TensorMap, map_tensors, tensors_in
 
 __all__ = ["Overwritten"]
 
@@ -23,7 +22,7 @@ class Overwritten:
 
     def __init__(self) -> None:
         self.awake = False
-        self._now: Any = WeakIdKeyDictionary()  # tensor -> what took its place; None where only a part was changed
+        self._now: TensorMap[Tensor | None] = TensorMap()  # what took its place; None where only a part was changed
 
     def add(self, x: Tensor, result: Tensor) -> Tensor:
         """Note that ``result`` took the place of x, which changes what x is a view of, too; gives the result."""

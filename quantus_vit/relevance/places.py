@@ -19,7 +19,6 @@ from torch import Tensor
 from .operations.node import Node
 from .position_functions import MAKES_MAP
 from .positions import Labels, Positions, first_place, grid_sizes
-from .tensors import tensors_in
 
 __all__ = ["Placement", "Places", "UnplacedError"]
 
@@ -129,7 +128,7 @@ class Places(Positions):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
     ) -> None:
         """As :meth:`Positions.follow`, and for every recorded operation."""
-        first = next((x for x in tensors_in((args, kwargs)) if x in self._labels), None)
+        first = self._first(args, kwargs)
         if first is not None:
             if func in _EINSUM and isinstance(result, Tensor):
                 self._contract(args, first, result)
@@ -147,9 +146,10 @@ class Places(Positions):
     def arrive(self, values: Tensor) -> None:
         """The first attention gives the grid; tensors are followed further."""
         if self.grid is None:
-            labels = dict(self._labels.items())
+            labels = self._labels.items()
             super().arrive(values)
-            self._labels.update(labels)
+            for x, found in labels:
+                self._labels[x] = found
             self.active = True
 
     def _map_of(self, source: Tensor, result: Tensor) -> Labels:

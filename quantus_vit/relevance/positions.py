@@ -9,18 +9,17 @@ module's attributes. Knows torch and the routing functions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from .position_functions import JOINS, MAKES_MAP, MIXES_LAST, MOVES, VIEWS, WRITES
 from .state import Folding
-from .tensors import map_tensors, tensors_in
+from .tensors import TensorMap, map_tensors, tensors_in
 
 __all__ = ["Embedding", "PatchGrid", "Positions"]
 
@@ -139,7 +138,7 @@ class Positions:
         self._dimensions = 2
         self._images = 0
         self._folded: Folding | None = None
-        self._labels: MutableMapping[Tensor, Labels] = WeakIdKeyDictionary()
+        self._labels: TensorMap[Labels] = TensorMap()
 
     def begin(self, images: Tensor) -> None:
         """Take ``images`` (N, C, ...) as what the forward begins with."""
@@ -150,7 +149,7 @@ class Positions:
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, result: Any
     ) -> None:
         """Note the labels of what a function that the model called made of its arguments."""
-        first = next((x for x in tensors_in((args, kwargs)) if x in self._labels), None)
+        first = self._first(args, kwargs)
         if first is None:
             return
         labels = self._labels[first]
@@ -164,6 +163,14 @@ class Positions:
             self._labels[result] = labels
         elif func in MIXES_LAST and result.shape[:-1] == first.shape[:-1]:
             self._labels[result] = Labels(result.shape, labels.sizes, first_place(labels.places).expand(result.shape))
+
+    def _first(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Tensor | None:
+        """The first tensor among a call's arguments that has labels."""
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            for x in (value,) if isinstance(value, Tensor) else tensors_in(value):
+                if x in self._labels:
+                    return x
+        return None
 
     def carry(self, source: Tensor, target: Tensor, function: Callable[[Tensor], Tensor]) -> None:
         """Give ``target`` the labels that ``function`` makes of those of ``source``, expanded to its shape."""
@@ -179,7 +186,7 @@ class Positions:
     def arrive(self, values: Tensor) -> None:
         """The first attention is met, over the tokens of ``values`` (..., T, channels)."""
         self.active = False
-        known = list(self._labels.items())
+        known = self._labels.items()
         self._kept = [x for x, found in known if x.shape[2:] == found.sizes == self._sizes]
         sequences = list({id(found): found for x, found in known if x.dim() == 3}.values())  # shared by many tensors
         labels = self._labels.get(values)
@@ -191,7 +198,8 @@ class Positions:
         rows = labels.in_image(every.flatten(0, -2))
         first: list[float] = rows[0].tolist()
         tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
-        places = [place for place in torch.unique(rows).tolist() if place]
+        alike = len(rows) == 1 or bool((rows == rows[:1]).all())
+        places = sorted(set(first) - {0}) if alike else [place for place in torch.unique(rows).tolist() if place]
         sizes = grid_sizes(places, labels.sizes)
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
@@ -291,6 +299,8 @@ def _without_constant_dims(places: Tensor) -> Tensor:
 
 def grid_sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sizes of the grid that these places of a map make up, each row and column of it whole; else None."""
+    if len(places) == torch.Size(sizes).numel():
+        return sizes
     counts: list[int] = []
     rest = [int(place) - 1 for place in places]
     for size in reversed(sizes):

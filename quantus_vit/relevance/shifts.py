@@ -10,9 +10,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
-from .tensors import tensors_in, traced
+from .tensors import TensorMap, tensors_in, traced
 
 __all__ = ["SUMS", "Shifts"]
 
@@ -27,7 +26,7 @@ class Shifts:
     """Shifted values of one forward: by what they were shifted, and along which dimensions that is constant."""
 
     def __init__(self) -> None:
-        self._shifts: Any = WeakIdKeyDictionary()  # tensor -> (what shifted it, dimensions counted from the last)
+        self._shifts: TensorMap[tuple[Any, frozenset[int]]] = TensorMap()  # by what, dimensions counted from the last
 
     def begin(self, name: str, constants: Sequence[Tensor], result: Tensor, cause: Any) -> bool:
         """Whether a call only shifts values by these constants, along some dimension; then the result is followed."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
+
+from .tensors import TensorMap
 
 __all__ = ["Statistics"]
 
@@ -22,7 +23,7 @@ class Statistics:
 
     def __init__(self) -> None:
         self.awake = False
-        self._marks: Any = WeakIdKeyDictionary()
+        self._marks: TensorMap[bool] = TensorMap()
 
     def add(self, x: Tensor) -> None:
         """Note a norm, deviation or inverse."""

@@ -47,13 +47,28 @@ def _plain_generator(own: Callable[..., Iterator[None]], here: Callable[[], bool
     return generate
 
 
-def _no_hooks(own: Callable[..., Any], here: Callable[[], bool], nothing: Callable[[], Any]) -> Callable[..., Any]:
-    """Stands in for the method by which a module finds its backward hooks."""
+class _NoHooks:
+    """Stands in for what a module makes of its backward hooks in one call: hands values on as they are."""
 
-    def find(self: nn.Module) -> Any:
-        return nothing() if here() else own(self)
+    def setup_input_hook(self, args: Any) -> Any:
+        """What the module is called with."""
+        return args
 
-    return find
+    def setup_output_hook(self, args: Any) -> Any:
+        """What it gave."""
+        return args
+
+    def __call__(self, *args: Any) -> None:
+        """As a hook: changes nothing."""
+
+
+def _hooks(own: Callable[..., Any], here: Callable[[], bool]) -> Callable[..., Any]:
+    """Stands in for the classes that a module's call wraps its backward hooks in."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return _NoHooks() if here() else own(*args, **kwargs)
+
+    return wrapped
 
 
 class _Suspension:
@@ -92,8 +107,11 @@ class _Suspension:
             if hasattr(checkpoint, name):
                 self._set(checkpoint, name, _plain_generator(getattr(checkpoint, name), here))
         self._set(checkpoint, "CheckpointFunction", _PlainCall(checkpoint.CheckpointFunction, here))
-        self._set(nn.Module, "_get_backward_hooks", _no_hooks(nn.Module._get_backward_hooks, here, lambda: ([], [])))
-        self._set(nn.Module, "_get_backward_pre_hooks", _no_hooks(nn.Module._get_backward_pre_hooks, here, list))
+        for name in (
+            "BackwardHook",
+            "_WrappedHook",
+        ):  # methods would do, but a changed class slows all calls
+            self._set(nn.modules.module, name, _hooks(getattr(nn.modules.module, name), here))
         if hasattr(torch.compiler, "set_stance"):
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()

@@ -1,13 +1,16 @@
-"""Tensors in nested values, and whether relevance flows through them."""
+"""Tensors in nested values, whether relevance flows through them, and what is noted of them while they live."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor
 
-__all__ = ["is_traced", "map_tensors", "tensors_in", "traced"]
+__all__ = ["TensorMap", "is_traced", "map_tensors", "tensors_in", "traced"]
+
+Value = TypeVar("Value")
 
 
 def traced(*values: Any) -> bool:
@@ -44,3 +47,41 @@ def map_tensors(value: Any, function: Callable[[Tensor], Any]) -> Any:
 def is_traced(value: Any) -> bool:
     """Whether relevance flows through the value, or one nested in it."""
     return any(tensor.requires_grad for tensor in tensors_in(value))
+
+
+class TensorMap(Generic[Value]):
+    """Values by tensor (its identity, not its numbers), each as long as its tensor lives.
+
+    As torch's ``WeakIdKeyDictionary``, which takes five times as long: a forward asks some thousand times.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
+
+    def __contains__(self, x: Tensor) -> bool:
+        return id(x) in self._entries
+
+    def __getitem__(self, x: Tensor) -> Value:
+        return self._entries[id(x)][1]
+
+    def __setitem__(self, x: Tensor, value: Value) -> None:
+        key, entries = id(x), self._entries
+        entries[key] = weakref.ref(x, lambda _: entries.pop(key, None)), value  # gone before the identity is given anew
+
+    @overload
+    def get(self, x: Tensor) -> Value | None: ...
+    @overload
+    def get(self, x: Tensor, default: Value) -> Value: ...
+    def get(self, x: Tensor, default: Value | None = None) -> Value | None:
+        """The tensor's value, or the default."""
+        entry = self._entries.get(id(x))
+        return default if entry is None else entry[1]
+
+    def items(self) -> list[tuple[Tensor, Value]]:
+        """Tensors that live, with their values."""
+        found = [(reference(), value) for reference, value in self._entries.values()]
+        return [(x, value) for x, value in found if x is not None]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
+
+from .tensors import TensorMap
 
 __all__ = ["KEEPS", "AttentionWeights"]
 
@@ -30,14 +31,22 @@ class _Softmax:
 
 
 class AttentionWeights:
-    """Marks on the tensors of one forward that may turn out as attention weights."""
+    """Marks on the tensors of one forward that may turn out as attention weights.
+
+    Attributes
+    ----------
+    awake : bool
+        Whether there are any.
+    """
 
     def __init__(self) -> None:
+        self.awake = False
         self._softmaxes: list[_Softmax] = []
-        self._marks: Any = WeakIdKeyDictionary()  # tensor -> the softmaxes in it
+        self._marks: TensorMap[tuple[_Softmax, ...]] = TensorMap()  # the softmaxes in a tensor
 
     def add(self, output: Tensor, index: int, module_name: str) -> None:
         """Note a softmax output; ``index`` attention layers came before."""
+        self.awake = True
         self._softmaxes.append(_Softmax(index, module_name))
         self._marks[output] = (self._softmaxes[-1],)
 
@@ -51,10 +60,10 @@ class AttentionWeights:
 
     def follow(self, args: tuple[Any, ...], result: Any) -> None:
         """Weights times and over constants and sums, and mixtures of weights, stay weights."""
-        if not self._softmaxes or not isinstance(result, Tensor):
-            return
         tensors = [x for x in args if isinstance(x, Tensor)]
         others = [x for x in tensors if x not in self._marks]
+        if len(others) == len(tensors) or not isinstance(result, Tensor):
+            return
         if all(x.numel() < result.numel() for x in others):
             for x in tensors:
                 if x is not result and x.shape == result.shape:

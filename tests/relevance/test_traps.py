@@ -203,7 +203,7 @@ def test_checkpointing_works_afterwards_and_in_other_threads() -> None:
             return model(y)  # type: ignore[no-any-return]
 
     def replaceable() -> tuple[Any, ...]:
-        return torch.utils.checkpoint.CheckpointFunction, nn.Module._get_backward_hooks
+        return torch.utils.checkpoint.CheckpointFunction, nn.modules.module.BackwardHook
 
     before = replaceable()
     AttnLRP(Waits()).attribute(x, 1)

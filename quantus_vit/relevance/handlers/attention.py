@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..operations.normalisation import Softmax
 from ..recorder import Recorder
+from ..tensors import traced
 from .affine import projection
 from .arithmetic import add, pooling
 from .arithmetic import scale as times
 from .products import matmul
-from .table import autocast_dtype, handles
+from .table import autocast, autocast_dtype, handles
 
 __all__ = ["multi_head_attention", "same_values", "scaled_dot_product_attention", "softmax"]
 
@@ -74,7 +75,10 @@ def _attend(
     """The output, and the attention weights."""
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     query, key, value = (recorder.detach_parameters(x) for x in (query, key, value))
-    scores: Tensor = times(recorder, torch.mul, matmul(recorder, torch.matmul, query, key.transpose(-2, -1)), factor)
+    if recorder.is_plain or not traced(query, key):  # no rule sees the scaling; queries are fewer numbers than scores
+        scores: Tensor = torch.matmul(*autocast((query * factor, key.transpose(-2, -1))))
+    else:
+        scores = times(recorder, torch.mul, matmul(recorder, torch.matmul, query, key.transpose(-2, -1)), factor)
     if is_causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~allowed, -math.inf)

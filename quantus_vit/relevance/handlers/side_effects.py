@@ -106,6 +106,12 @@ class _Node:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._node, name)
 
+    def __eq__(self, other: object) -> bool:
+        return self._node is (other._node if isinstance(other, _Node) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._node)
+
     def register_hook(self, hook: Any) -> RemovableHandle:
         """Left out, as hooks of tensors are."""
         return RemovableHandle(OrderedDict())
