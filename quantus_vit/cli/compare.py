@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +203,7 @@ def _run_in(
         set_threads(args.threads)
         classifier, dataset = _model_and_data(args, device)
         protocol = _protocol(args, settings, classifier, dataset)
+    protocol = _with_choices(processes, args, protocol, classifier, device)
     if not processes.is_first:
         assist(Path(args.out), protocol, classifier, dataset, device, sensitivity, processes)
         return 0
@@ -242,13 +245,35 @@ def _model_and_data(args: argparse.Namespace, device: str) -> tuple[Classifier, 
         with hidden_bars(args.quiet):
             return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
 
-    options = _data_options(args)
     if not is_drawn(args.data):
-        dataset = open_data(args.data, args.split, **options)
+        dataset = open_data(args.data, args.split, **_data_options(args))
         return load(), dataset
     classifier = load()
-    drawn = {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)}
-    return classifier, open_data(args.data, args.split, **{**drawn, **options})
+    return classifier, _data(args, args.split, classifier)
+
+
+def _data(args: argparse.Namespace, split: str, classifier: Classifier) -> XrayDataset:
+    """Open a split, drawn at the model's size where it is drawn."""
+    from ..data import open_data
+
+    drawn = {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)} if is_drawn(args.data) else {}
+    return open_data(args.data, split, **{**drawn, **_data_options(args)})
+
+
+def _with_choices(
+    processes: Processes, args: argparse.Namespace, protocol: Protocol, classifier: Classifier, device: str
+) -> Protocol:
+    """The protocol with what its metrics leave to the Val split; the first process chooses for all."""
+    from ..comparison.val_choice import VAL_SPLIT, choose_on_val, is_left_to_val
+
+    if not is_left_to_val(protocol):
+        return protocol
+    with processes.together():
+        if processes.is_first:
+            val = _data(args, VAL_SPLIT, classifier)
+            protocol = choose_on_val(Path(args.out), protocol, classifier, val, device, args.quiet, args.report_only)
+    chosen = json.loads(processes.exchange(json.dumps(protocol.chosen))[0])
+    return replace(protocol, chosen=tuple(chosen))
 
 
 def _data_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from .pipeline import compare
     from .planning import protocol_for
     from .protocol import Protocol
+    from .val_choice import choose_on_val
 
-__all__ = ["Protocol", "compare", "protocol_for"]
+__all__ = ["Protocol", "choose_on_val", "compare", "protocol_for"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from .pipeline import compare
 
         return compare
+    if name == "choose_on_val":
+        from .val_choice import choose_on_val
+
+        return choose_on_val
     if name == "protocol_for":
         from .planning import protocol_for
 

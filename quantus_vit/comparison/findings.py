@@ -12,7 +12,7 @@ from typing import Any
 
 from .methods import MethodSpec
 from .metrics import MetricSpec
-from .protocol import Protocol
+from .protocol import VAL_SAMPLES, Protocol
 from .removal_shift import removal_shift_findings
 from .sampling import Selection
 from .scores import Failure, Note, Prediction, Score
@@ -117,6 +117,12 @@ def caveats(content: ReportContent) -> list[str]:
             f"FaithfulnessEstimate is that of Quantus {protocol.quantus}, {protocol.features_in_step} features in a "
             f"step, on {'probabilities' if protocol.softmax else 'logits'}. From 0.6.0 on a feature is a value of a "
             "channel, before it was a pixel: scores of older versions, the paper's of 2023 too, are not comparable."
+        )
+    if protocol.chosen:
+        values = ", ".join(f"{value:g} for {row}" for row, value in protocol.chosen_values().items())
+        items.append(
+            f"Chosen on at most {VAL_SAMPLES} cases of the Val split before the run, by the best mean over methods, "
+            f"the same for all of them: {values}. A single method may be better at another value."
         )
     in_table = {(row.method, row.metric) for row in content.summary.table}
     partly = dict.fromkeys(row.method for row in content.summary.excluded if (row.method, row.metric) in in_table)

@@ -21,6 +21,7 @@ from .protocols import PROTOCOLS
 from .rows import forget_failures
 from .runner import ComparisonRun
 from .summary import summarise, write_summary
+from .val_choice import choose_on_val
 
 __all__ = ["META_FOLDER", "judge_metrics"]
 
@@ -65,8 +66,10 @@ def judge_metrics(
         data="phantom", data_digest=data_digest(dataset), split=dataset.split, data_options=(),
         model=classifier.source, model_digest=model_digest(classifier), image_size=size, classes=(), target="label",
         features_in_step=default_features_in_step(size), samples=samples,
-        findings=settings["findings"], methods=settings["methods"], truth=settings["truth"],
+        findings=settings["findings"], methods=settings["methods"], truth=settings["truth"], chosen=(),
     )  # fmt: skip
+    val = open_data("phantom", "Val", count=_PHANTOMS, image_size=max(size))
+    judged = choose_on_val(place, judged, classifier, val, device, quiet, report_only)
     plan, _, labels = make_plan(judged, classifier, dataset, device)
     with locked(place):
         logs = prepare(place, judged, {})

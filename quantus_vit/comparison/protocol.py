@@ -25,6 +25,9 @@ NAMED_BASELINES = ("black", "white", "mean")
 
 TARGETS = ("label", "predicted")
 PRECISIONS = ("float32", "bfloat16")
+VAL_SAMPLES = 30
+"""Most cases of the Val split by which options of metrics are chosen."""
+
 _STEPS_AT_LEAST = 14
 # Where files lie, and how the settings came about: no score depends on it.
 _NO_SETTINGS = frozenset({"data", "model", "protocol", "protocol_version", "overrides", "removal_shift"})
@@ -102,6 +105,9 @@ class Protocol:
     tie_breaks, tie_seed : int
         Over how many random tie-breaking orders a score is averaged, where ties decide it (superpixels), and their
         seed.
+    chosen : tuple of str
+        "ROW=VALUE" for each row of a metric with an option that was chosen on the Val split before the run, such as
+        "MaskIoU[share=Val,mask=lung]=0.2"; see :func:`~.val_choice.choose_on_val`.
     removal_shift : int
         On how many images it is measured how far each removal puts the model off, see :mod:`.removal_shift`; 0 for
         none.
@@ -143,6 +149,7 @@ class Protocol:
     abs: bool = False
     tie_breaks: int = 3
     tie_seed: int = 0
+    chosen: tuple[str, ...] = ()
     removal_shift: int = 0
 
     def __post_init__(self) -> None:
@@ -187,6 +194,10 @@ class Protocol:
             self.sample_seed,
         )
 
+    def chosen_values(self) -> dict[str, float]:
+        """Row of a metric -> the value that was chosen for it on the Val split."""
+        return {row: float(value) for row, _, value in (entry.rpartition("=") for entry in self.chosen)}
+
     def differences(self, other: Protocol) -> list[str]:
         """Settings that differ, as "name: mine here, theirs there"; where files lie is no setting."""
         return [
@@ -209,6 +220,7 @@ class Protocol:
             A setting is missing or unknown, as in a file of another version.
         """
         known = {field.name for field in fields(cls)}
+        values = {"chosen": (), **values}  # files from before this setting: nothing was chosen then
         if set(values) != known:
             wrong = ", ".join(sorted(set(values) ^ known))
             raise ValueError(f"these settings are missing or unknown, was the file written by another version? {wrong}")

@@ -7,11 +7,12 @@ To add one: a module here with ``SPECS = (MetricSpec(...),)``, or in another pac
 from __future__ import annotations
 
 from ..collecting import collect_specs
-from .base import CATEGORIES, METRICS, MetricSpec, Scorer, build_scorers, by_baseline, common_settings, of_quantus
+from .base import CATEGORIES, METRICS, VAL, MetricSpec, Scorer, build_scorers, by_baseline, common_settings, of_quantus
 
 __all__ = [
     "CATEGORIES",
     "METRICS",
+    "VAL",
     "MetricSpec",
     "Scorer",
     "build_scorers",

@@ -7,7 +7,7 @@ metric's builder does when it is called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from ..protocol import Protocol
 __all__ = [
     "CATEGORIES",
     "METRICS",
+    "VAL",
     "Category",
     "MetricSpec",
     "Need",
@@ -42,6 +43,9 @@ CATEGORIES: tuple[Category, ...] = (
     "complexity",
     "axiomatic",
 )
+
+VAL = "Val"
+"""Value of an option that is chosen on the Val split before the run, such as ``MaskIoU[share=Val]``."""
 
 Need = Literal["mask", "explanations", "order"]
 """What a metric needs beside maps: a mask to compare with; more maps, of other images or models (it calls the method
@@ -161,6 +165,8 @@ class MetricSpec:
         is listed in ``not_applicable.csv``.
     curves : callable or None
         Takes from a metric that has been called, for each map, the curves behind its score: order -> outputs.
+    choices : mapping of str to tuple of float
+        Option that can be :data:`VAL` -> the values of which the best on the Val split is taken.
     """
 
     name: str
@@ -175,10 +181,15 @@ class MetricSpec:
     summarise: Callable[[Any], float] = float
     excludes: Callable[[MethodSpec], str] = excludes_none
     curves: Callable[[Any], Sequence[Mapping[str, Sequence[float]]]] | None = None
+    choices: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.category not in CATEGORIES:
             raise ValueError(f"the category of {self.name} must be one of {CATEGORIES}, got {self.category!r}")
+
+    def left_to_val(self, options: Mapping[str, Any]) -> str | None:
+        """The option whose value is to be chosen on the Val split, None where there is none."""
+        return next((name for name in self.choices if options.get(name) == VAL), None)
 
 
 METRICS: Table[MetricSpec] = Table("metric", MetricSpec, "quantus_vit.metrics")
@@ -222,7 +233,8 @@ def build_scorers(protocol: Protocol, masks: tuple[str, ...] = ()) -> list[Score
     Raises
     ------
     ValueError, TypeError
-        A metric is unknown, or its builder refuses the options.
+        A metric is unknown, or its builder refuses the options, or an option is to be chosen on the Val split and was
+        not.
     """
     scorers: list[Scorer] = []
     for text in protocol.metrics:
@@ -232,5 +244,19 @@ def build_scorers(protocol: Protocol, masks: tuple[str, ...] = ()) -> list[Score
             settings = {**spec.settings(protocol), **further, **call.options}
             for mask in masks if "mask" in spec.needs else (None,):
                 entries = [entry for entry in (variant, f"mask={mask}" if mask else "") if entry]
-                scorers.append(Scorer(call.labelled(",".join(entries)), spec, settings, mask))
+                row = call.labelled(",".join(entries))
+                scorers.append(Scorer(row, spec, {**settings, **_chosen(row, spec, call, protocol)}, mask))
     return scorers
+
+
+def _chosen(row: str, spec: MetricSpec, call: Call, protocol: Protocol) -> dict[str, float]:
+    """The option of a row that was chosen on the Val split; nothing where none had to be."""
+    option = spec.left_to_val(call.options)
+    if option is None:
+        return {}
+    if row not in protocol.chosen_values():
+        raise ValueError(
+            f"{row}: {option} has not been chosen on the Val split; no image of its sample has such a mask, or "
+            "quantus_vit.comparison.choose_on_val was not called"
+        )
+    return {option: protocol.chosen_values()[row]}

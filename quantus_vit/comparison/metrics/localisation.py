@@ -16,6 +16,10 @@ TOP_K = 1000
 """Pixels of TopKIntersection, the default of Quantus; at most a quarter of the image."""
 
 
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+"""Parts of the image of which ``MaskIoU[share=Val]`` takes the best: from small lesions to both lungs."""
+
+
 def _top_k(protocol: Protocol) -> dict[str, Any]:
     return {**common_settings(protocol), "k": min(TOP_K, protocol.image_size[0] * protocol.image_size[1] // 4)}
 
@@ -57,13 +61,14 @@ SPECS = (
     ),
     MetricSpec(
         name="MaskIoU",
-        summary="overlap of the mask and the most relevant tenth of the pixels; [share=...] takes another part, to be "
-        "chosen on the Val split",
+        summary="overlap of the mask and the most relevant tenth of the pixels; [share=...] takes another part, "
+        "[share=Val] for each mask the best on the Val split",
         category="localisation",
         higher_is_better=True,
         build=of_package("MaskIoU"),
         settings=only_abs,
         needs=_MASK,
+        choices={"share": SHARES},
     ),
     MetricSpec(
         name="AUROC",

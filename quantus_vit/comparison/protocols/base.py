@@ -13,7 +13,7 @@ __all__ = ["PROTOCOLS", "ProtocolSpec"]
 
 # What a protocol cannot fix, since it comes from the model, the data and the installation.
 _GIVEN = frozenset({"data", "data_digest", "model", "model_digest", "image_size", "quantus", "protocol",
-                    "protocol_version", "overrides", "classes"})  # fmt: skip
+                    "protocol_version", "overrides", "classes", "chosen"})  # fmt: skip
 
 
 @dataclass(frozen=True)
