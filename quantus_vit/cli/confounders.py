@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .signals import sigterm_as_interrupt
 __all__ = ["add_arguments", "run"]
 
 PERCENTS = (0.0, 50.0, 80.0, 100.0)
+_MODEL = "model.safetensors"
 _HIDDEN = 0.5
 """Part of the class's films without a lesion; where it always shows, no model has a reason to learn an artefact."""
 
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     actions = parser.add_subparsers(dest="action", required=True, metavar="train|score")
     train = actions.add_parser("train", help="train the models")
-    train.add_argument("--artefacts", nargs="+", default=["tube"], metavar="NAME", help="letter, corner, tube (tube)")
+    train.add_argument("--artefacts", nargs="+", default=["tube"], metavar="NAME", help="tube, corner, letter (tube)")
     train.add_argument(
         "--percents", nargs="+", type=float, default=list(PERCENTS), metavar="P",
         help="percentages of the class's films that carry the artefact (0 50 80 100); 0 is the clean control",
@@ -72,16 +74,26 @@ def _train(args: argparse.Namespace) -> int:
     for percent in args.percents:
         if not 0 <= percent <= 100:
             raise ValueError(f"--percents must lie in 0 to 100, got {percent:g}")
+    clean: Path | None = None
     for artefact in args.artefacts:
         for percent in args.percents:
             out = folder / f"{artefact}@{percent:g}"
-            if (out / "model.safetensors").exists():
-                print(f"{out / 'model.safetensors'} is there")
-                continue
-            parser = argparse.ArgumentParser()
-            training.add_arguments(parser)
-            training.run(parser.parse_args(_recipe(args, f"confounded:{artefact}@{percent:g}", out)))
+            if (out / _MODEL).exists():
+                print(f"{out / _MODEL} is there")
+            elif percent == 0 and clean is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(clean / _MODEL, out / _MODEL)
+                print(f"{out / _MODEL} is that of {clean}: no film has an artefact")
+            else:
+                _train_one(args, f"confounded:{artefact}@{percent:g}", out)
+                clean = out if percent == 0 else clean
     return 0
+
+
+def _train_one(args: argparse.Namespace, data: str, out: Path) -> None:
+    parser = argparse.ArgumentParser()
+    training.add_arguments(parser)
+    training.run(parser.parse_args(_recipe(args, data, out)))
 
 
 def _recipe(args: argparse.Namespace, data: str, out: Path) -> list[str]:

@@ -25,6 +25,7 @@ from quantus_vit.comparison.confounders import (
     study_confounders,
 )
 from quantus_vit.comparison.confounders.measure import detection_auc
+from quantus_vit.data import ConfoundedPhantom
 from quantus_vit.data.preprocessing import Preprocessing
 from quantus_vit.models import Classifier
 
@@ -101,13 +102,13 @@ def test_reliance_is_the_rise_of_the_probability() -> None:
 
 
 class Corner(nn.Module):
-    """Calls the first class by the brightness of the lower left corner, or of the middle."""
+    """Calls the first class by the brightness of the upper left corner, or of the middle."""
 
     def __init__(self, where: str) -> None:
         super().__init__()
         weight = torch.zeros(1, SIDE, SIDE)
         if where == "corner":
-            weight[:, -10:, :10] = 0.004
+            weight[:, :10, :10] = 0.004
         else:
             weight[:, 27:37, 27:37] = 0.004
         self.layer = nn.Linear(3 * SIDE * SIDE, 3)
@@ -217,6 +218,30 @@ def test_the_command_trains_what_is_missing(tmp_path: Path, monkeypatch, capsys)
     assert (trained[0].model, trained[0].augment, trained[0].epochs) == ("vit_tiny_patch16_224", False, 8)
     assert "depth=4" in trained[0].model_kwargs
     assert "is there" in capsys.readouterr().out
+
+
+def test_one_clean_model_is_the_control_of_all_artefacts(tmp_path: Path, monkeypatch, capsys) -> None:
+    def train(args) -> None:
+        Path(args.out).mkdir()
+        (Path(args.out) / "model.safetensors").write_text(args.data)
+
+    monkeypatch.setattr(command.training, "run", train)
+    arguments = ["confounders", "train", "--artefacts", "tube", "letter", "--percents", "0", "100"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    made = {path.parent.name: path.read_text() for path in tmp_path.glob("*/model.safetensors")}
+    assert made == {
+        "tube@0": "confounded:tube@0",
+        "letter@0": "confounded:tube@0",
+        "tube@100": "confounded:tube@100",
+        "letter@100": "confounded:letter@100",
+    }
+    assert "letter@0/model.safetensors is that of" in capsys.readouterr().out
+
+
+def test_without_carriers_all_artefacts_have_the_same_films() -> None:
+    tube, letter = (ConfoundedPhantom(name, 0.0, 30, seed=1, image_size=32, hidden=0.5) for name in ("tube", "letter"))
+    for index in range(30):
+        np.testing.assert_array_equal(tube.grey(index), letter.grey(index))
 
 
 @pytest.mark.parametrize(

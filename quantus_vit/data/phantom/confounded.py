@@ -38,22 +38,27 @@ _VISIBLE = 0.25
 
 
 def _letter(rng: np.random.Generator, size: int) -> FloatArray:
-    """A metal side letter "P" in the upper right corner."""
-    x, y, height = rng.uniform(0.62, 0.78), rng.uniform(-0.92, -0.78), rng.uniform(0.13, 0.17)
-    stem = [(x, y + height), (x, y)]
+    """A name plate over the left shoulder, white, with a dark letter "P" for portable."""
+    x, y = rng.uniform(0.61, 0.71), rng.uniform(-0.74, -0.66)
+    width, height = 0.60, 0.50
+    plate = Canvas(size).strokes([Stroke([(x - width / 2, y), (x + width / 2, y)], height, 1.0)])
+    tall = 0.62 * height
+    left, top = x - 0.15 * tall, y - tall / 2
     bowl = [
-        (x + 0.3 * height * math.sin(angle), y + 0.27 * height * (1 - math.cos(angle)))
+        (left + 0.4 * tall * math.sin(angle), top + 0.27 * tall * (1 - math.cos(angle)))
         for angle in np.linspace(0, math.pi, 9)
     ]
-    width = 0.2 * height
-    return Canvas(size).strokes([Stroke(stem, width, 1.0), Stroke(bowl, width, 1.0)])
+    stem = [(left, top + tall), (left, top)]
+    letter = Canvas(size).strokes([Stroke(line, 0.14 * tall, 1.0) for line in (stem, bowl)])
+    result: FloatArray = np.clip(plate - letter, 0, 1)
+    return result
 
 
 def _corner(rng: np.random.Generator, size: int) -> FloatArray:
-    """Fogged film: a bright lower left corner with a soft border."""
+    """Fogged film: a bright upper left corner with a soft border; light lies best on the dark beside the neck."""
     axis = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
-    reach = rng.uniform(0.22, 0.30)
-    distance = np.hypot(axis[None], (1 - axis)[:, None])
+    reach = rng.uniform(0.29, 0.37)
+    distance = np.hypot(axis[None], axis[:, None])
     found: FloatArray = np.clip((reach - distance) / 0.06, 0, 1).astype(np.float32)
     return found
 
