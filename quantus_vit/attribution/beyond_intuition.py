@@ -156,7 +156,7 @@ class BeyondIntuition(PropagationMethod):
             for feedback in feedbacks:
                 feedback.zero_()
         last = max(layer.index for layer in traced.attentions)
-        options = TraceOptions(gradient(), "attention", last, traced.forward_args)
+        options = TraceOptions(gradient(), "attention", last, traced.forward_args, of_class=False)  # told once
         for fraction in fractions:
             if fraction == 1:  # the image itself, already there
                 continue

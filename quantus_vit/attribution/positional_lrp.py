@@ -77,6 +77,12 @@ class PositionalLRP(PropagationMethod):
         for name in dict.fromkeys(layer.module_name for layer in plain.attentions):
             own = modules[name]
             has_linear = any(isinstance(module, nn.Linear) for module in own.modules())
+            if not name and has_linear:
+                raise ValueError(
+                    "attention runs in the model's own forward, outside any of its modules (as in torch.fx graph "
+                    "modules), so that its linear layers, which have rules of their own, cannot be told from the "
+                    "others; explain the module that the graph was made of, or use AttnLRP"
+                )
             if name and has_linear and not isinstance(own, nn.MultiheadAttention):  # whose projections are a kind
                 composite = composite.where(f"{name}.*", linear=UnsignedEpsilon())
         return composite

@@ -147,19 +147,30 @@ def weights_with_readout(
     the model's modules, the forward runs a second time.
     """
     options = TraceOptions(
-        gradient(), "last attention", arguments=tuple(arguments), keep_weights=True, reduce_weights=reduce, grid=True
+        gradient(),
+        "last attention",
+        arguments=tuple(arguments),
+        keep_weights=True,
+        reduce_weights=reduce,
+        grid=True,
+        of_class=False,
     )
     traced = trace(model, inputs, options)
     layers = token_layers(traced.attentions, inputs.shape[0])
-    traced.gradient(torch.ones_like(traced.logits), keep=False)
+    traced.gradient(_of_all(traced.logits), keep=False)
     if layers.last.gradient is None:
         traced = trace(model, inputs, replace(options, start="attention", start_layer=layers.last.index))
         layers = token_layers(traced.attentions, inputs.shape[0])
-        traced.gradient(torch.ones_like(traced.logits), keep=False)
+        traced.gradient(_of_all(traced.logits), keep=False)
     found = layers.last.gradient
     if found is None:
         raise ValueError("the model's logits do not depend on its last attention layer")
     return traced, layers, readout(found)
+
+
+def _of_all(logits: Tensor) -> Tensor:
+    """A seed (N, classes) of all classes, each with a weight of its own: the sum of probabilities has no gradient."""
+    return torch.linspace(1, 2, logits.shape[1], dtype=logits.dtype, device=logits.device).expand_as(logits)
 
 
 def rollout_row(maps: Sequence[Tensor], start: Tensor, pooled: bool = False) -> Tensor:

@@ -18,7 +18,7 @@ from ..errors import UnsupportedOperationError
 from .composites import Composite
 from .operations.node import Node
 
-__all__ = ["check_attention", "check_end", "check_graph", "node_of"]
+__all__ = ["check_attention", "check_graph", "node_of"]
 
 _OURS: Any = Node._backward_cls
 
@@ -125,15 +125,6 @@ def check_attention(value: Tensor) -> None:
     for node in _spread(value.grad_fn, _below):
         if not _is_known(node, [], None, ()):
             raise _unseen(node, value.grad_fn)
-
-
-def check_end(output: Tensor, probabilities: Tensor) -> None:
-    """Raise where the output, which does not depend on the start, is the softmax over classes."""
-    if probabilities.data_ptr() == output.data_ptr():
-        raise ValueError(
-            "the model ends in softmax, whose probabilities have no relevance of their own under these rules: remove "
-            "the softmax, so that the model returns logits"
-        )
 
 
 def _kinds_without_rules(composite: Composite) -> frozenset[str] | None:

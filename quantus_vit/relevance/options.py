@@ -50,6 +50,8 @@ class TraceOptions:
         Find the attention blocks of the residual stream, :attr:`~.backward.Trace.blocks`; needs a start at the input.
     tail : bool
         Find them, and record what the model does behind the last: :meth:`~.backward.Trace.tail`.
+    of_class : bool
+        Passes begin at a class's output, so it is told where that is a probability.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class TraceOptions:
     embeddings: bool = False
     blocks: bool = False
     tail: bool = False
+    of_class: bool = True
 
     def __post_init__(self) -> None:
         if self.composite is not None and not isinstance(self.composite, Composite):

@@ -18,7 +18,7 @@ from ..errors import UnsupportedOperationError
 from .attention_order import AttentionOrder
 from .below_start import BelowStart
 from .cut_watch import CutWatch
-from .graph_check import check_end, check_graph, node_of
+from .graph_check import check_graph, node_of
 from .handed_out import HandedOut
 from .location import ModuleLocator
 from .normalised import NormalisedInputs
@@ -28,6 +28,7 @@ from .options import TraceOptions
 from .overwritten import Overwritten
 from .places import Places
 from .positions import Embedding, Positions
+from .probabilities import Probabilities
 from .residual import Stream
 from .routing import ROUTING
 from .rules import GradientTimesInput, Rule
@@ -88,7 +89,7 @@ class Recorder:
         self.cuts = CutWatch(model, self.locator.current, self.leaves)
         self.softmax_nodes: set[Any] = set()  # of torch's own that were seen to run
         self.below_start = BelowStart(composite is not None and not options.from_input)
-        self._probabilities: Tensor | None = None  # the last softmax over classes
+        self.probabilities = Probabilities()
         self._met: set[tuple[str, str]] = set()  # kinds and modules of operations that asked for a rule
         self.is_plain = options.is_plain
         self.stream = Stream() if options.blocks or options.tail else None
@@ -135,8 +136,8 @@ class Recorder:
                 self._order.note(self.attentions, output, used, self.leaves[1:] if self.embeddings else ())
             elif self.positions is not None and self.positions.read_again:
                 self.attentions[-1].in_line = False  # of the layers below there is no graph
-        if not reached and self._probabilities is not None:
-            check_end(output, self._probabilities)
+        if self.composite is not None and (self.options.of_class or not reached):
+            self.probabilities.check(output, reached)
         if self.options.of_attention:
             self.weights.check()
         self.cuts.finish(reached)
@@ -265,7 +266,7 @@ class Recorder:
         if output.grad_fn is not None:
             self.softmax_nodes.add(output.grad_fn)
         if output.dim() < 3:
-            self._probabilities = output
+            self.probabilities.add(output, "softmax")
             return output
         start_here = self._attend_from is not None and len(self.attentions) >= self._attend_from
         if start_here and (self.options.start == "each attention" or not output.requires_grad):
@@ -283,9 +284,10 @@ class Recorder:
             self.stream.attention(scores)
 
     def forward_mark(self, source: Tensor, target: Tensor) -> Tensor:
-        """Attention weights that were cast or copied stay attention weights."""
+        """Attention weights that were cast or copied stay attention weights, and probabilities stay probabilities."""
         if target is not source:
             self.weights.carry(source, target)
+            self.probabilities.carry(source, target)
         return target
 
     def mark_sum(self, x: Tensor, parts: tuple[Tensor, Tensor]) -> None:

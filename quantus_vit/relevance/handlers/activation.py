@@ -14,7 +14,7 @@ from ..tensors import traced
 from ..training_mode import refuse_random_numbers
 from .table import handles
 
-__all__ = ["activation", "dropout", "gelu", "random"]
+__all__ = ["activation", "dropout", "gelu", "random", "sigmoid"]
 
 
 @handles((F, "gelu"), (torch._C._nn, "gelu"))
@@ -23,11 +23,11 @@ def gelu(recorder: Recorder, func: Any, input: Tensor, *, approximate: str = "no
 
 
 _UNARY = (
-    "relu silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh relu6 mish softplus tanh sigmoid logsigmoid "
+    "relu silu elu selu celu leaky_relu hardswish hardsigmoid hardtanh relu6 mish softplus tanh logsigmoid "
     "softsign softshrink hardshrink tanhshrink threshold"
 )
 _BOUNDS = "clamp clamp_min clamp_max clip"  # guards against overflow, and activations such as relu6, written by hand
-_METHODS = "relu tanh sigmoid " + _BOUNDS
+_METHODS = "relu tanh " + _BOUNDS
 
 
 @handles((F, _UNARY), (torch, _METHODS), (Tensor, _METHODS), in_place_names=_METHODS)
@@ -39,6 +39,14 @@ def activation(recorder: Recorder, func: Any, input: Tensor, *args: Any, inplace
         raise recorder.unsupported(func, (x, *args), "with a bound that depends on the input has no relevance rule")
     output = recorder.apply(Activation(lambda y: func(y, *args, **kwargs)), x)
     return recorder.overwritten.add(x, output) if inplace else output  # never in place: the graph keeps its input
+
+
+@handles((F, "sigmoid"), (torch, "sigmoid"), (Tensor, "sigmoid"), in_place_names="sigmoid", always=True)
+def sigmoid(recorder: Recorder, func: Any, input: Tensor) -> Any:
+    """An activation; at the end of a model it makes probabilities."""
+    output = activation(recorder, func, input)
+    recorder.probabilities.add(output, "sigmoid")
+    return output
 
 
 @handles((F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"), (torch, "dropout"))

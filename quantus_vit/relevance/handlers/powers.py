@@ -82,11 +82,11 @@ def variance_and_mean(recorder: Recorder, func: Any, input: Tensor, *args: Any, 
 _LOG = "log_softmax"
 
 
-@handles((torch, _LOG), (Tensor, _LOG), (F, _LOG))
+@handles((torch, _LOG), (Tensor, _LOG), (F, _LOG), always=True)
 def log_softmax(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
     """At the end of a model it takes the logits' meaning away; elsewhere it has no rule."""
     x = recorder.detach_parameters(input)
-    if traced(x) and recorder.has_rules:
+    if traced(x):
         raise recorder.unsupported(
             func, (x,), "has no relevance rule (at the end of the model, remove it: logits are explained)"
         )
