@@ -54,7 +54,10 @@ class RegionMerger:
         self.segments = segments
         numbers = np.arange(int(segments.max()) + 1)
         self.sizes: list[float] = np.bincount(segments.ravel()).astype(np.float64).tolist()
-        self.means = list(np.stack([mean_by_label(feature, segments, numbers) for feature in features], axis=1))
+        # Plain numbers: of so few features an array costs more than the arithmetic.
+        self.means: list[list[float]] = np.stack(
+            [mean_by_label(feature, segments, numbers) for feature in features], axis=1
+        ).tolist()
         interest = np.ones(segments.shape) if interest is None else interest
         self.interests: list[float] = mean_by_label(interest, segments, numbers).tolist()
         self.borders = _borders(segments, edges)
@@ -79,8 +82,9 @@ class RegionMerger:
         return merged
 
     def _price(self, first: int, second: int) -> float:
-        step = self.means[first] - self.means[second]
-        squared = float(step @ step)
+        squared = 0.0
+        for mine, other in zip(self.means[first], self.means[second], strict=True):
+            squared += (mine - other) ** 2
         mass = self.sizes[first] * self.sizes[second] / (self.sizes[first] + self.sizes[second])
         length, strength = self.borders[first][second]
         ward: float = mass**SIZE_POWER * squared / (1 + squared / DIFFERENCE_LIMIT)
@@ -91,14 +95,16 @@ class RegionMerger:
     def _join(self, first: int, second: int) -> int:
         joined, size = len(self.parent), self.sizes[first] + self.sizes[second]
         share, other = self.sizes[first] / size, self.sizes[second] / size
-        self.means.append(self.means[first] * share + self.means[second] * other)
+        means = zip(self.means[first], self.means[second], strict=True)
+        self.means.append([mine * share + theirs * other for mine, theirs in means])
         self.interests.append(self.interests[first] * share + self.interests[second] * other)
         self.sizes.append(size)
         common, _ = self.borders[first][second]
         self.perimeters.append(self.perimeters[first] + self.perimeters[second] - 2 * common)
         self.parent.append(joined)
         self.parent[first] = self.parent[second] = joined
-        self.alive -= {first, second}
+        self.alive.remove(first)
+        self.alive.remove(second)
         self.alive.add(joined)
         borders: dict[int, tuple[float, float]] = {}
         for part in (first, second):

@@ -11,6 +11,7 @@ from typing import Any
 from ..protocol import Protocol
 from .base import MetricSpec, by_baseline, common_settings, metric_of_quantus, of_package, of_quantus, only_abs
 from .one_by_one import OneByOne, only_value
+from .unchecked import without_checks
 
 __all__ = ["SPECS", "area_under_curve"]
 
@@ -92,7 +93,7 @@ SPECS = (
         summary="the paper's: correlation of a step's relevance with the drop of the score without it",
         category="faithfulness",
         higher_is_better=True,
-        build=of_quantus("FaithfulnessEstimate"),
+        build=without_checks("FaithfulnessEstimate"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),
@@ -102,7 +103,7 @@ SPECS = (
         summary="area under the score's curve while pixels are replaced in order of relevance; lower is better",
         category="faithfulness",
         higher_is_better=False,
-        build=of_quantus("PixelFlipping"),
+        build=without_checks("PixelFlipping"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),
