@@ -89,11 +89,17 @@ class Logs:
         shutil.rmtree(folder / SHARES)
 
     def arrange(self, cases: Sequence[tuple[str, str]]) -> None:
-        """Bring the rows into the order of their cases (path, label); rows of no such case come last."""
+        """Bring the rows into the order of their cases (path, label); rows of no such case come last.
+
+        What is written before the score or prediction that it belongs to, a run that was killed in between has written
+        twice: the last one belongs to it, and stays.
+        """
         order = {case: number for number, case in enumerate(cases)}
         for log in self.tables().values():
-            rows = sorted(log.rows, key=lambda row: order.get((row.path, row.label), len(order)))
-            if any(row is not other for row, other in zip(rows, log.rows, strict=True)):
+            written_first = log.row_type in (TieBreak, Curve, MaskArea)
+            once = list({row.key: row for row in log.rows}.values()) if written_first else log.rows
+            rows = sorted(once, key=lambda row: order.get((row.path, row.label), len(order)))
+            if list(map(id, rows)) != list(map(id, log.rows)):
                 log.replace(rows)
 
 

@@ -54,6 +54,11 @@ class TieBreak:
     tie_break: int
     score: float
 
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """What no two rows of a complete run share."""
+        return self.path, self.label, self.method, self.metric, self.tie_break
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -123,6 +128,11 @@ class Curve:
     order: str
     outputs: str
 
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What no two rows of a complete run share."""
+        return self.path, self.label, self.method, self.metric, self.order
+
     def values(self) -> list[float]:
         """The outputs as numbers."""
         return [float(text) for text in self.outputs.split()]
@@ -136,6 +146,11 @@ class MaskArea:
     label: str
     mask: str
     share: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What no two rows of a complete run share."""
+        return self.path, self.label, self.mask
 
 
 Row = TypeVar("Row", bound="DataclassInstance")

@@ -18,7 +18,7 @@ from quantus_vit.comparison.methods import METHODS, MethodSpec
 from quantus_vit.comparison.pipeline import Outcome
 from quantus_vit.comparison.plan import Plan
 from quantus_vit.comparison.planning import make_plan
-from quantus_vit.comparison.scores import Score
+from quantus_vit.comparison.scores import CsvLog, Prediction, Score
 from quantus_vit.files import locked
 from quantus_vit.models import Classifier
 
@@ -219,6 +219,33 @@ def test_an_interrupt_leaves_tables_and_the_rerun_completes_them(tmp_path, model
     assert outcome.complete
     assert [row.n for row in outcome.table] == [6, 6]
     assert "not finished" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_kill_between_two_files_doubles_no_row(tmp_path, model: LinearModel, monkeypatch) -> None:
+    """Orders of ties, curves and areas of masks are written before the score or prediction that they belong to."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(self, rows) -> None:
+        rows = list(rows)
+        if rows and self.row_type is victim:
+            raise Killed
+        append(self, rows)
+
+    append = CsvLog.append
+    settings = {"methods": ("MaskPrior[mask=lung]",), "metrics": ("RemovalCurve[steps=2]", "FaithfulnessEstimate")}
+    compared(tmp_path / "whole", model, **settings)
+    for victim in (Score, Prediction):
+        monkeypatch.setattr(CsvLog, "append", kill)
+        with pytest.raises(Killed):
+            compared(tmp_path / "killed", model, **settings)
+        monkeypatch.undo()
+    compared(tmp_path / "killed", model, **settings)
+    for name in ("tie_breaks", "curves", "mask_areas", "predictions", "scores"):
+        whole, killed = (tmp_path / folder / f"{name}.csv" for folder in ("whole", "killed"))
+        assert len(whole.read_text().splitlines()) > 1
+        assert killed.read_bytes() == whole.read_bytes()
 
 
 def test_a_report_alone_scores_nothing(tmp_path, model) -> None:

@@ -5,7 +5,7 @@ Both ways are keywords of Quantus' own, ``normalise_func`` and ``perturb_func``;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -81,7 +81,7 @@ class _Replaced(np.ndarray[Any, Any]):
     def __array_finalize__(self, source: Array | None) -> None:
         self.changed = getattr(source, "changed", False)
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Any:
         for one, changed in zip(np.asarray(self), self.changed, strict=True):
             row = one.view(_Replaced)
             row.changed = changed
