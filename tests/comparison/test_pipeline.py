@@ -227,17 +227,20 @@ def test_a_kill_between_two_files_doubles_no_row(tmp_path, model: LinearModel, m
     class Killed(BaseException):
         pass
 
-    def kill(self, rows) -> None:
-        rows = list(rows)
-        if rows and self.row_type is victim:
-            raise Killed
-        append(self, rows)
+    def killing(victim: type):
+        def append(self, rows) -> None:
+            rows = list(rows)
+            if rows and self.row_type is victim:
+                raise Killed
+            original(self, rows)
 
-    append = CsvLog.append
+        return append
+
+    original = CsvLog.append
     settings = {"methods": ("MaskPrior[mask=lung]",), "metrics": ("RemovalCurve[steps=2]", "FaithfulnessEstimate")}
     compared(tmp_path / "whole", model, **settings)
     for victim in (Score, Prediction):
-        monkeypatch.setattr(CsvLog, "append", kill)
+        monkeypatch.setattr(CsvLog, "append", killing(victim))
         with pytest.raises(Killed):
             compared(tmp_path / "killed", model, **settings)
         monkeypatch.undo()
