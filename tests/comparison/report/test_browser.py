@@ -154,6 +154,38 @@ def test_the_whole_page_is_reached_by_the_tab_key(opened) -> None:
     assert seen.count("TD") == 1  # the heat map is one stop
 
 
+def test_the_explorer_tells_a_screen_reader_what_changes(opened) -> None:
+    one = opened("#image=1&method=AttnLRP")
+    tree = one.page.locator("#explorer").aria_snapshot()
+    assert 'slider "Overlay strength"' in tree
+    assert one.page.get_attribute("#strength", "aria-valuetext") == "80 %"
+    assert one.page.get_attribute("#top", "aria-valuetext") == "all"
+    said = one.page.locator("#announcement")
+    assert said.inner_text() == "Image 1: COVID-19, predicted COVID-19"
+    # The strongest cells of this map are a block of 4 x 4 in the upper left corner.
+    assert one.page.get_by_role("img", name="AttnLRP for COVID-19: strongest in the upper left of the picture").count()
+    one.page.focus("#viewer")
+    one.page.keyboard.press("m")
+    assert said.inner_text() == "masks and boxes off"
+    one.page.keyboard.press("-")
+    assert said.inner_text() == "overlay strength 70 %"
+    for number in (2, 3, 4):
+        one.page.keyboard.press("ArrowRight")
+        one.shown(number)
+        assert said.inner_text().startswith(f"Image {number}: ")
+    assert one.page.get_attribute("#next", "aria-disabled") == "true"
+
+
+def test_a_button_at_the_end_keeps_the_focus(opened) -> None:
+    one = opened("#image=3&method=AttnLRP")
+    one.page.focus("#next")
+    one.page.keyboard.press("Enter")
+    one.shown(4)
+    one.page.keyboard.press("Enter")  # there is no next image
+    assert one.page.evaluate("document.activeElement.id") == "next"
+    one.shown(4)
+
+
 def test_filters_and_orders_choose_the_images(opened) -> None:
     one = opened()
 

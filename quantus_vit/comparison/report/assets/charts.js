@@ -2,7 +2,7 @@
 
 import { formatNumber, makeSvg } from "./dom.js";
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [340, 200, 52, 8, 8, 34];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [400, 220, 68, 8, 8, 34];
 
 export function lineChart(lines, description) {
   const values = lines.flatMap((line) => line.y.filter((value) => value !== null));
@@ -19,6 +19,8 @@ export function lineChart(lines, description) {
   ]);
   parts.push(text(x(0), HEIGHT - 18, "0 %", "start"), text(x(1), HEIGHT - 18, "100 %", "end"));
   parts.push(text(x(0.5), HEIGHT - 4, "patches removed", "middle"));
+  const across = `translate(14 ${((TOP + HEIGHT - BOTTOM) / 2).toFixed(0)}) rotate(-90)`;
+  parts.push(makeSvg("text", { transform: across, "text-anchor": "middle" }, "output of the model"));
   for (const line of lines) {
     const points = line.y.map((value, i) => (value === null ? null : `${x(i / (line.y.length - 1))},${y(value)}`));
     const shape = { class: `line look${line.look}`, points: points.filter((point) => point !== null).join(" ") };

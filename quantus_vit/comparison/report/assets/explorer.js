@@ -33,6 +33,7 @@ function makeExplorer(data) {
   const viewer = byId("viewer");
   let state = start;
   let numbers = [];
+  let told = "";
 
   function filters() {
     return {
@@ -58,15 +59,21 @@ function makeExplorer(data) {
     byId("class").value = state.class;
     byId("scale").value = state.scale;
     byId("palette").value = state.palette;
-    byId("strength").value = state.strength;
-    byId("top").value = state.top;
-    byId("top-value").textContent = state.top === 100 ? "all" : `${state.top} %`;
+    showSlider("strength", state.strength, `${state.strength} %`);
+    showSlider("top", state.top, state.top === 100 ? "all" : `${state.top} %`);
     byId("masks").checked = state.masks;
     for (const box of byId("methods").querySelectorAll("input")) box.checked = state.methods.includes(Number(box.value));
     const place = numbers.indexOf(state.image);
     byId("image-count").textContent = place < 0 ? `image ${state.image} of ${data.cases.length}` : `${place + 1} of ${numbers.length}`;
-    byId("previous").disabled = place <= 0;
-    byId("next").disabled = place < 0 ? !numbers.length : place === numbers.length - 1;
+    // A disabled button would lose the focus of who has just reached the end by it.
+    byId("previous").setAttribute("aria-disabled", place <= 0);
+    byId("next").setAttribute("aria-disabled", place < 0 ? !numbers.length : place === numbers.length - 1);
+  }
+
+  function showSlider(name, value, words) {
+    byId(name).value = value;
+    byId(name).setAttribute("aria-valuetext", words);
+    byId(`${name}-value`).textContent = words;
   }
 
   async function draw() {
@@ -89,7 +96,13 @@ function makeExplorer(data) {
   function announce(one) {
     const prediction = one.predictions.find((entry) => entry !== null);
     const verdict = prediction ? `, predicted ${prediction.predicted}` : "";
-    byId("announcement").textContent = `Image ${state.image}: ${one.label}${verdict}`;
+    const words = `Image ${state.image}: ${one.label}${verdict}`;
+    if (words !== told) say(words);
+    told = words;
+  }
+
+  function say(words) {
+    byId("announcement").textContent = words;
   }
 
   function change(changes) {
@@ -110,8 +123,8 @@ function makeExplorer(data) {
       viewer.replaceChildren(make("p", { class: "warning" }, "No image fits these filters."));
       byId("image-details").replaceChildren();
       byId("image-count").textContent = "0 images";
-      byId("previous").disabled = true;
-      byId("next").disabled = true;
+      byId("previous").setAttribute("aria-disabled", true);
+      byId("next").setAttribute("aria-disabled", true);
       return;
     }
     change({ image: byId("order").value === "sample" && numbers.includes(state.image) ? state.image : numbers[0] });
@@ -156,14 +169,19 @@ function makeExplorer(data) {
     byId("explorer-controls").addEventListener("submit", (event) => event.preventDefault());
   }
 
+  function changeAndSay(changes) {
+    change(changes);
+    say("masks" in changes ? `masks and boxes ${state.masks ? "on" : "off"}` : `overlay strength ${state.strength} %`);
+  }
+
   const keys = {
     ArrowRight: () => step(1),
     ArrowLeft: () => step(-1),
     Home: () => step(-numbers.length),
     End: () => step(numbers.length),
-    m: () => change({ masks: !state.masks }),
-    "+": () => change({ strength: Math.min(100, state.strength + 10) }),
-    "-": () => change({ strength: Math.max(0, state.strength - 10) }),
+    m: () => changeAndSay({ masks: !state.masks }),
+    "+": () => changeAndSay({ strength: Math.min(100, state.strength + 10) }),
+    "-": () => changeAndSay({ strength: Math.max(0, state.strength - 10) }),
     " ": () => alone(true),
   };
 

@@ -46,7 +46,7 @@ function mapPanel({ state, one, media, palette }, method, map) {
   });
   const prediction = one.predictions[method.run];
   const probability = prediction?.probabilities[prediction.names.indexOf(map.class)];
-  const chance = probability === undefined ? "" : ` (p = ${probability.toFixed(2)})`;
+  const chance = probability === undefined ? "" : ` (p = ${probability.toFixed(3)})`;
   const caption = make(
     "figcaption", {},
     make("b", {}, method.label), make("span", {}, `for ${map.class}${chance}`), legend(scale, palette),
@@ -75,14 +75,24 @@ function emptyPanel({ media, state }, method, name) {
   return make("figure", { class: "panel" }, stack, caption);
 }
 
-// For who cannot see the map: where its strongest hundredth lies, and the signs that it has.
+// For who cannot see the map: where most of its strongest hundredth lies, and the signs that it has.
 function describe(method, map, scale, palette) {
   const order = Array.from(map.values.keys()).sort((a, b) => Math.abs(map.values[b]) - Math.abs(map.values[a]));
   const strongest = order.slice(0, Math.max(1, Math.round(order.length / 100)));
-  const mean = (numbers) => numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
-  const third = (share, words) => words[Math.min(2, Math.floor(3 * share))];
-  const row = third(mean(strongest.map((i) => Math.floor(i / map.w))) / map.h, ["upper", "middle", "lower"]);
-  const column = third(mean(strongest.map((i) => i % map.w)) / map.w, ["left", "central", "right"]);
+  const counts = new Map();
+  for (const index of strongest) {
+    const place = placeOf(Math.floor(index / map.w) / map.h, (index % map.w) / map.w);
+    counts.set(place, (counts.get(place) ?? 0) + 1);
+  }
+  const places = [...counts].filter(([, count]) => count >= strongest.length / 4).sort((a, b) => b[1] - a[1]);
+  const where = places.length ? `strongest in the ${places.map(([place]) => place).join(" and the ")} of the picture` : "strong in many places";
   const signs = map.signed ? `; ${palette.negative} where it speaks against the class` : "";
-  return `${method.label} for ${map.class}: strongest around the ${row} ${column} part of the picture; full scale ${formatNumber(scale.end)}${signs}`;
+  return `${method.label} for ${map.class}: ${where}; full scale ${formatNumber(scale.end)}${signs}`;
+}
+
+// Which ninth of the picture, by shares of its height and width.
+function placeOf(down, across) {
+  const row = ["upper", "middle", "lower"][Math.floor(3 * down)];
+  const column = ["left", "centre", "right"][Math.floor(3 * across)];
+  return row === "middle" && column === "centre" ? "centre" : `${row} ${column}`;
 }
