@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from ..data import XrayDataset
 from ..files import locked
 from ..models import Classifier
+from ..pictures import make_legible
 from .environment import describe_environment
 from .figure_data import figure4_method, gather_map_rows, gather_samples, shown_outputs
 from .figures import draw_boxplots, draw_map_rows, draw_samples
@@ -259,12 +262,17 @@ def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], lab
     plan = run.plan
     samples = gather_samples(run, labels)
     if samples:
-        draw_samples(samples, f"{plan.dataset.name}, {plan.dataset.split}").savefig(folder / "figure1.png", dpi=110)
+        _save(draw_samples(samples, f"{plan.dataset.name}, {plan.dataset.split}"), folder / "figure1.png")
     method = figure4_method(run)
     rows = [] if method is None else gather_map_rows(run, labels, method)
     if method is not None and rows:
         names = [plan.classifier.class_names[output] for output in shown_outputs(run)]
-        draw_map_rows(rows, method, names).savefig(folder / "figure4.png", dpi=110)
+        _save(draw_map_rows(rows, method, names), folder / "figure4.png")
     if not all(math.isnan(row.score) for row in scores):
         higher = {scorer.name: scorer.spec.higher_is_better for scorer in plan.scorers}
-        draw_boxplots(scores, labels, higher).savefig(folder / "figure5.png", dpi=120)
+        _save(draw_boxplots(scores, labels, higher), folder / "figure5.png")
+
+
+def _save(figure: Figure, file: Path) -> None:
+    make_legible(figure)
+    figure.savefig(file, dpi=110)

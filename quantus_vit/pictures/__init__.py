@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .drawing import TISSUE, add_colour_bar, draw_outline, draw_relevance, draw_xray
-from .lettering import elided, width_of
+from .lettering import elided, make_legible, width_of
 from .picture import Picture
 from .scales import colour_table, is_signed, label_of, scale_of, shared_scale, with_sign
 from .sheet import SheetColumn, SheetRow, draw_sheet
@@ -24,6 +24,7 @@ __all__ = [
     "elided",
     "is_signed",
     "label_of",
+    "make_legible",
     "scale_of",
     "shared_scale",
     "show",

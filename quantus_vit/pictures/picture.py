@@ -10,10 +10,12 @@ import os
 from pathlib import Path
 
 from matplotlib import rc_context
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..files import write_whole
+from .lettering import make_legible
 
 __all__ = ["Picture"]
 
@@ -28,6 +30,11 @@ class Picture(Figure):
     It is no figure of pyplot's: nothing keeps it alive, ``plt.show()`` does not know it, and ``save`` or
     ``savefig`` writes it.
     """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, names in any script; every file and notebook comes by here."""
+        make_legible(self)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         content = io.BytesIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +18,11 @@ from PIL import Image
 
 import quantus_vit
 from quantus_vit.data.preprocessing import Preprocessing
-from quantus_vit.pictures import SheetColumn, SheetRow, draw_sheet, show, visualize
+from quantus_vit.pictures import SheetColumn, SheetRow, draw_sheet, make_legible, show, visualize
 from quantus_vit.pictures.arrays import as_maps, as_pictures
 from quantus_vit.pictures.compositing import burned_in
 from quantus_vit.pictures.explanation import RESEARCH_ONLY, Explanation
-from quantus_vit.pictures.lettering import elided, width_of
+from quantus_vit.pictures.lettering import elided, legible, width_of
 from quantus_vit.pictures.overlay import draw_overlay, reduced
 
 SIGNED = np.zeros((8, 8))
@@ -292,3 +293,22 @@ def test_the_warning_of_a_narrow_sheet_is_whole() -> None:
     (title,) = (text for text in figure.texts if text.get_text() == f"{RESEARCH_ONLY} (page 1)")
     renderer = FigureCanvasAgg(figure).get_renderer()
     assert title.get_window_extent(renderer).x1 <= figure.bbox.width
+
+
+def test_letters_that_no_font_has_are_squares_and_warn_of_nothing(tmp_path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = show(
+            torch.rand(1, 1, 8, 8), {"方法": torch.rand(1, 1, 4, 4)}, labels=["肺炎 \U00013000"], title="胸部"
+        )
+        figure.save(tmp_path / "sheet.png")
+        figure.save(tmp_path / "sheet.pdf")
+        plot = Figure()
+        axes = plot.subplots()
+        axes.set_yticks([0, 1], ["정상", "plain \U00013000"])
+        make_legible(plot)
+        plot.savefig(tmp_path / "plot.png")
+    assert [label.get_text() for label in axes.get_yticklabels()][1] == "plain \N{WHITE SQUARE}"
+    assert "\N{WHITE SQUARE}" in texts(figure)
+    # Latin, Greek and Cyrillic letters are in the default font.
+    assert legible("Läsion α Ж") == "Läsion α Ж"

@@ -17,6 +17,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...pictures import make_legible
 from ...tables import Table
 from ..report.reading import MethodFacts, RunFolder, read_run
 
@@ -160,6 +161,7 @@ def _methods(run: RunFolder, names: Sequence[str]) -> tuple[MethodFacts, ...]:
 
 def _save(figure: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
+    make_legible(figure)
     files = [folder / f"{name}.pdf", folder / f"{name}.png"]
     for file in files:
         figure.savefig(file, dpi=_DPI)
