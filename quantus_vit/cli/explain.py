@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE",
-        help="files (PNG, JPEG, TIFF, BMP, DICOM), folders of them, patterns such as 'films/**/*.png', or a table "
-        "FILE.csv with a column path and optionally target",
+        help="files (PNG, JPEG, TIFF, BMP, DICOM; NIfTI for a model of volumes), folders of them, patterns such as "
+        "'films/**/*.png', or a table FILE.csv with a column path and optionally target",
     )  # fmt: skip
     parser.add_argument(
         "--model", "--checkpoint", required=True, metavar="SPEC",
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from ..comparison.explaining import method_calls
     from ..comparison.protocol import ExplainOptions
     from ..data.images import check_pixel_range
-    from ..gallery import FormatOptions, Gallery, Places, Settings, class_index, find_images
+    from ..gallery import FormatOptions, Gallery, Places, Settings, VolumeGallery, are_volumes, class_index, find_images
     from ..models import load_model
     from .device import choose_device, set_threads
     from .quiet import hidden_bars
@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--method names a method twice: {', '.join(labels)}")
     formats = FormatOptions(args.dicom_map, args.threshold)
     images = find_images(args.images, args.names)
-    places = Places.of(args.out, args.format, images, labels)
+    volumes = are_volumes(images)
+    places = Places.of(args.out, args.format or (["nifti"] if volumes else None), images, labels)
     with hidden_bars(args.quiet):
         classifier = load_model(args.model, device)
     calls = method_calls(args.method, options, classifier)
@@ -120,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     pixel_range = tuple(args.pixel_range) if args.pixel_range else None
     settings = Settings(target, args.seed, pixel_range, args.batch_size, formats)
     with sigterm_as_interrupt():
-        outcome = Gallery(classifier, calls, places, settings, device).run(images, args.quiet)
+        gallery = VolumeGallery if volumes else Gallery
+        outcome = gallery(classifier, calls, places, settings, device).run(images, args.quiet)
     if not args.quiet and not places.is_file:
         print(_summary(outcome, len(images), len(calls), places))
     _tell_failures(outcome, len(images))

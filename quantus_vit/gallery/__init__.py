@@ -7,6 +7,7 @@ from .gallery import Gallery
 from .inputs import InputImage, find_images
 from .places import Places
 from .settings import Outcome, Settings
+from .volumes import VolumeGallery, are_volumes
 from .wording import class_index
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "PictureFormat",
     "Places",
     "Settings",
+    "VolumeGallery",
+    "are_volumes",
     "class_index",
     "find_images",
 ]

@@ -240,6 +240,7 @@ class Gallery:
         predicted = named_predictions(self._classifier, one.probabilities)
         return TableRow(
             image=one.input.name,
+            source=one.input.public_source,
             prediction="|".join(predicted) or NOTHING,
             target=explanation.target,
             probability=f"{explanation.probability:.6g}",
@@ -257,7 +258,7 @@ class Gallery:
     def _fail(self, image: InputImage, error: Exception, results: Results, method: str = "") -> None:
         self._failures.append((image, error))
         message = " ".join(image.public(str(error)).split()) or type(error).__name__
-        results.add_row(TableRow(image.name, method=method, error=message))
+        results.add_row(TableRow(image.name, image.public_source, method=method, error=message))
 
 
 def _paused(bar: tqdm[Any]) -> AbstractContextManager[Any]:

@@ -16,6 +16,7 @@ from ..data.dicom import is_dicom
 from ..data.images import IMAGE_SUFFIXES
 from ..data.lists import read_rows
 from ..data.places import printable
+from .nifti import is_volume
 
 __all__ = ["NAMINGS", "InputImage", "distinct", "find_images", "plain"]
 
@@ -50,6 +51,11 @@ class InputImage:
     name: str
     target: str = ""
     is_private: bool = False
+
+    @property
+    def public_source(self) -> str:
+        """Its file, or nothing where that may not be shown."""
+        return "" if self.is_private else printable(self.path)
 
     def public(self, message: str) -> str:
         """A message about the image, without the path where that may not be shown."""
@@ -105,7 +111,9 @@ def _images_at(place: str) -> Iterator[tuple[str, str]]:
         paths = [path for path in _files_below(place) if _is_image(path)]
         if not paths:
             ends = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise FileNotFoundError(f"the folder {place!r} holds no images ({ends}, or DICOM files of any name)")
+            raise FileNotFoundError(
+                f"the folder {place!r} holds no images ({ends}, NIfTI volumes, or DICOM files of any name)"
+            )
         yield from ((path, "") for path in paths)
     elif place.lower().endswith(".csv"):
         yield from _rows_of(place)
@@ -139,11 +147,13 @@ def _files_below(folder: str) -> Iterator[str]:
 def _is_image(path: str) -> bool:
     if os.path.basename(path) in _NOT_IMAGES:
         return False
-    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or is_dicom(path)
+    return is_volume(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or is_dicom(path)
 
 
 def _stem(path: str) -> str:
     name = Path(path).name
+    if is_volume(name):
+        return name[: name.lower().rindex(".nii")]
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in IMAGE_SUFFIXES else name
 

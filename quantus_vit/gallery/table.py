@@ -21,6 +21,8 @@ class TableRow:
     ----------
     image : str
         Its name of this run.
+    source : str
+        Its file as it was named; empty for a DICOM file, whose name may tell the patient, unless names are asked for.
     prediction : str
         What the model predicts, names parted by "|".
     target, probability : str
@@ -37,6 +39,7 @@ class TableRow:
     """
 
     image: str
+    source: str = ""
     prediction: str = ""
     target: str = ""
     probability: str = ""

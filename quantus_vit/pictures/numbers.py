@@ -55,7 +55,11 @@ def save_tiff(
 
 
 def save_nifti(
-    path: str | os.PathLike[str], relevance: npt.ArrayLike, affine: npt.ArrayLike | None = None, note: str = ""
+    path: str | os.PathLike[str],
+    relevance: npt.ArrayLike,
+    affine: npt.ArrayLike | None = None,
+    note: str = "",
+    code: int = 1,
 ) -> None:
     """Write a map as a NIfTI file.
 
@@ -71,6 +75,9 @@ def save_nifti(
         the file has the identity, and says (``qform_code`` and ``sform_code`` 0) that this is no place in a patient.
     note : str
         Its header's description, cut after 79 bytes.
+    code : int
+        ``qform_code`` and ``sform_code`` of an affine: 1 for the scanner's coordinates, 0 for an unknown place, or
+        another of the format's.
 
     Raises
     ------
@@ -94,8 +101,8 @@ def save_nifti(
         raise ValueError(f"affine must be (4, 4), got {matrix.shape}")
     volume = (values if values.ndim == 3 else values[None]).transpose(2, 1, 0)
     image = nibabel.Nifti1Image(np.ascontiguousarray(volume), matrix)
-    image.set_sform(matrix, code=int(known))
-    image.set_qform(matrix, code=int(known))
+    image.set_sform(matrix, code=code if known else 0)
+    image.set_qform(matrix, code=code if known else 0)
     if known:
         image.header.set_xyzt_units("mm")
     image.header["descrip"] = note.encode("ascii", errors="replace")[:_LONGEST_NOTE]

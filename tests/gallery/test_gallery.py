@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -71,6 +72,14 @@ def test_one_damaged_image_does_not_stop_the_others(tmp_path, films, model_file,
     for name in (*written, "contact_sheet.png"):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 300
+
+
+def test_two_files_of_one_name_are_told_apart_by_their_source(tmp_path, films, model_file) -> None:
+    shutil.copy(films / "a.png", films / "later" / "a.png")
+    out = tmp_path / "out"
+    paths = [films / "a.png", films / "later" / "a.png"]
+    assert explain(*paths, "--model", f"{model_file}:cropping", "--method", "AttentionRollout", "--out", out) == 0
+    assert [(row["image"], row["source"]) for row in table_of(out)] == [("a", str(paths[0])), ("a-2", str(paths[1]))]
 
 
 def test_quiet_says_nothing(tmp_path, films, model_file, capsys) -> None:
