@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["BatchSize", "PeakMemory", "available_bytes", "choose_batch_size", "is_out_of_memory"]
+__all__ = ["BatchSize", "PeakMemory", "available_bytes", "choose_batch_size", "fitting_batch", "is_out_of_memory"]
 
 Result = TypeVar("Result")
 
@@ -83,11 +83,28 @@ def choose_batch_size(model: Callable[[Tensor], Any], image: Tensor) -> int:
     """
     with torch.inference_mode(), PeakMemory() as memory:
         model(image[None])
-    # the perturbed image and its mask, and a margin for what happens inside operations
-    bytes_an_image = 2 * (memory.peak + 2 * image.numel() * image.element_size())
+    # the perturbed image and its mask
+    bytes_an_image = memory.peak + 2 * image.numel() * image.element_size()
     largest = LARGEST_BATCH_CPU if image.device.type == "cpu" else LARGEST_BATCH
-    fitting: int = available_bytes(image.device) // 2 // bytes_an_image
-    return max(1, min(largest, fitting))
+    return fitting_batch(bytes_an_image, available_bytes(image.device), largest)
+
+
+def fitting_batch(bytes_an_image: int, available: int, largest: int) -> int:
+    """Images that take at most half of the memory, each with as much again for what happens inside operations.
+
+    Parameters
+    ----------
+    bytes_an_image, available : int
+        What tensors of one image take, and what is free.
+    largest : int
+        More are never taken.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    return max(1, min(largest, available // 2 // (2 * bytes_an_image)))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage.restoration import inpaint_biharmonic
 from torch import nn
 
 from quantus_vit import batch_size
-from quantus_vit.batch_size import BatchSize, PeakMemory, choose_batch_size
+from quantus_vit.batch_size import LARGEST_BATCH, BatchSize, PeakMemory, choose_batch_size, fitting_batch
 from quantus_vit.lime.neighbourhood import Neighbourhood, compose
 from quantus_vit.lime.replacement import replace
 
@@ -132,6 +134,30 @@ class Wide(nn.Module):
 def test_batch_size_follows_free_memory(monkeypatch, size, expected):
     monkeypatch.setattr(batch_size, "available_bytes", lambda device: 40_500_000)
     assert choose_batch_size(Wide(size), torch.zeros(1, 2, 2)) == expected
+
+
+@given(st.integers(1, 10**9), st.integers(0, 10**11), st.integers(1, 256))
+def test_the_largest_batch_that_fits_is_taken(bytes_an_image, available, largest):
+    size = fitting_batch(bytes_an_image, available, largest)
+
+    def fits(images: int) -> bool:
+        return 4 * images * bytes_an_image <= available
+
+    assert 1 <= size <= largest
+    assert size == 1 or fits(size)
+    assert size == largest or not fits(size + 1)
+
+
+def test_free_memory_of_a_gpu_is_the_devices_and_what_torch_holds_unused(monkeypatch):
+    """No GPU is asked: the figures are those of a card with 3 GB free, and 2 of 7 GB of torch's in use."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * 10**9, 80 * 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7 * 10**9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 10**9)
+    available = batch_size.available_bytes(torch.device("cuda"))
+    assert available == 8 * 10**9
+    assert fitting_batch(10 * 10**6, available, LARGEST_BATCH) == 200
+    assert fitting_batch(10**6, available, LARGEST_BATCH) == LARGEST_BATCH
+    assert fitting_batch(10**10, available, LARGEST_BATCH) == 1
 
 
 def test_free_memory_is_known_and_plausible():
