@@ -11,7 +11,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from quantus_vit import AttnLRP
+from quantus_vit.errors import UnsupportedOperationError
 from quantus_vit.relevance import Composite, ConservationReport, Rule, TraceOptions, attn_lrp, trace, transformer_lrp
+from quantus_vit.relevance.composites import gradient
 from quantus_vit.relevance.interfaces import AffineOperation, UnaryOperation
 from quantus_vit.relevance.numerics import Messages
 from quantus_vit.relevance.operations.base import KINDS
@@ -152,3 +154,13 @@ def test_a_report_has_the_kinds_of_the_composite(vit: nn.Module, composite: Comp
 def test_options_refuse_nonsense(options: dict[str, Any], words: str) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         TraceOptions(**options)
+
+
+def test_an_exception_for_a_scripted_module_did_nothing_or_is_refused(vit: nn.Module) -> None:
+    """Script hides its operations: with the true gradient right there the exception is told of, else all is refused."""
+    vit.blocks[0].norm1 = torch.jit.script(nn.LayerNorm(12).eval())
+    with pytest.warns(UserWarning, match=r"'blocks\.0\.norm1' did nothing: nothing was traced in 'blocks\.0\.norm1'"):
+        trace(vit, X, TraceOptions(gradient().where("blocks.0.norm1", linear=Epsilon())))
+    for composite in (gradient().where("blocks.0.norm1", normalisation=DetachedNorm()), attn_lrp()):
+        with pytest.raises(UnsupportedOperationError, match=r"NativeLayerNorm.*ran where the trace could not see it"):
+            trace(vit, X, TraceOptions(composite))
