@@ -36,15 +36,15 @@ def as_forward_args(additional_forward_args: Any) -> tuple[Any, ...]:
     return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
 
 
-def check_inputs(inputs: Any, volumes: bool = True) -> Tensor:
-    """The inputs, if they are one floating-point batch of images (N, C, H, W) with N > 0.
+def check_inputs(inputs: Any, no_volumes: str = "") -> Tensor:
+    """The inputs, if they are one floating-point batch of images (N, C, H, W) or volumes (N, C, D, H, W) with N > 0.
 
     Parameters
     ----------
     inputs : Any
         What ``attribute`` was given; a tuple of one tensor counts as that tensor.
-    volumes : bool
-        Volumes (N, C, D, H, W) are served, too.
+    no_volumes : str
+        Why the method takes no volumes, for the message; empty where it does.
 
     Raises
     ------
@@ -57,9 +57,9 @@ def check_inputs(inputs: Any, volumes: bool = True) -> Tensor:
         inputs = inputs[0]
     if not isinstance(inputs, Tensor):
         raise TypeError(f"inputs must be a torch.Tensor (N, C, H, W), not {type(inputs).__name__}")
-    if inputs.dim() not in ((4, 5) if volumes else (4,)) or inputs.shape[0] == 0:
+    if inputs.dim() not in ((4,) if no_volumes else (4, 5)) or inputs.shape[0] == 0:
         hint = "; add a batch dimension with x[None]" if inputs.dim() == 3 else ""
-        hint = "; the method does not serve volumes" if inputs.dim() == 5 and not volumes else hint
+        hint = f"; {no_volumes}" if inputs.dim() == 5 else hint
         raise ValueError(f"inputs must have shape (N, C, H, W) with N > 0, not {tuple(inputs.shape)}{hint}")
     if not inputs.is_floating_point():
         raise TypeError(f"inputs must be floating point, not {inputs.dtype}; convert and normalise them as in training")

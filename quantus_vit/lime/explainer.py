@@ -262,7 +262,7 @@ class LimeCXR(AttributionMethod):
             raise ValueError(f"image has shape {tuple(np.shape(image))}; use (C, H, W) or (1, C, H, W)")
         parameter = next(self.model.parameters(), None)
         if parameter is not None:
-            tensor = check_inputs(tensor, volumes=False).to(parameter)
+            tensor = check_inputs(tensor).to(parameter)
         return self.explain(tensor, labels, num_features, lung_mask=lung_mask)[0]
 
     def _explain_all(
@@ -286,7 +286,7 @@ class LimeCXR(AttributionMethod):
         return explanations
 
     def _checked(self, inputs: Tensor) -> Tensor:
-        inputs = check_inputs(inputs, volumes=False)
+        inputs = check_inputs(inputs, "LIME's superpixels are parts of an image (H, W), so it takes no volumes")
         self.check_model(inputs)
         return inputs.detach()
 

@@ -46,7 +46,8 @@ def explain(spec: MethodSpec, model: Any, inputs: Any, targets: Any, options: Ma
         In evaluation mode while it is explained, afterwards in the mode in which it came; moved to
         ``options["device"]`` if given, as Quantus does.
     inputs : ndarray or Tensor
-        (N, C, H, W), or (N, H, W, C) by ``options["channel_first"]`` or Quantus' inference; taken in the model's
+        (N, C, H, W), or (N, H, W, C) by ``options["channel_first"]`` or Quantus' inference; volumes (N, C, D, H, W),
+        or (N, D, H, W, C) by ``channel_first=False`` alone, since Quantus infers nothing there. Taken in the model's
         precision.
     targets : int, sequence, ndarray, Tensor or None
         Class per image: one for all, or of shape (N,); None for the predicted class.
@@ -58,7 +59,7 @@ def explain(spec: MethodSpec, model: Any, inputs: Any, targets: Any, options: Ma
     Returns
     -------
     ndarray
-        float32, (N, 1, H, W) with the default ``reduce_axes``.
+        float32, with the default ``reduce_axes`` (N, 1, H, W), of volumes (N, 1, D, H, W).
 
     Raises
     ------
@@ -87,17 +88,12 @@ def explain(spec: MethodSpec, model: Any, inputs: Any, targets: Any, options: Ma
 
 
 def _as_batch(inputs: Any, model: nn.Module, options: Mapping[str, Any]) -> tuple[torch.Tensor, bool]:
-    """The images (N, C, H, W) in the model's precision, and whether they came with the channels first."""
+    """The images or volumes, channels first, in the model's precision; and whether they came so."""
     if isinstance(inputs, torch.Tensor):
         # A copy of an inference tensor can take part in autograd, it itself cannot.
         batch = inputs.detach().clone() if inputs.is_inference() else inputs.detach()
     else:
         batch = torch.as_tensor(np.asarray(inputs)).to(precision(model))  # integers, too
-    if batch.ndim == 5:
-        raise ValueError(
-            f"inputs of shape {tuple(batch.shape)} are volumes, which quantus.explain does not serve; call the "
-            "method's own class, as in AttnLRP(model).attribute(volumes), and hand its maps to Quantus as a_batch"
-        )
     if batch.is_floating_point():
         batch = batch.to(precision(model))
     channel_first = options.get("channel_first")

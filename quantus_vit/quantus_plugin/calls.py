@@ -34,7 +34,7 @@ def call(
         A class, a factory or a function.
     model : nn.Module
     inputs : Tensor
-        (N, C, H, W).
+        (N, C, H, W), or volumes (N, C, D, H, W).
     targets : Tensor or None
         (N,), or None for the predicted class.
     wanted : mapping

@@ -15,9 +15,10 @@ from quantus_vit import attribution
 from quantus_vit.quantus_plugin import compat
 
 from .conftest import InputTimesGradient
-from .toy import input_times_gradient, toy_vit
+from .toy import ToyVolumeViT, input_times_gradient, toy_vit
 
 MAPS = ["TransformerLRP", "AttnLRP", "AttentionRollout", "GenericAttention"]
+VOLUME_METHODS = [name for name in quantus_vit.available_methods() if hasattr(attribution, name)]
 needs_captum = pytest.mark.skipif(not compat.installed("captum"), reason="without Captum")
 
 
@@ -31,6 +32,49 @@ def test_our_methods_give_float32_maps(name, plain, batch, explain):
     expected = getattr(attribution, name)(plain).attribute(torch.as_tensor(x), target=torch.as_tensor(y))
     np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
     assert np.ptp(maps) > 0
+
+
+@pytest.fixture
+def volumes():
+    """Two volumes (N, C, D, H, W), their classes, and a ViT for them."""
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(2, 2, 4, 16, 16)).astype(np.float32)
+    return x, [1, 2], ToyVolumeViT().eval()
+
+
+@pytest.mark.parametrize("name", VOLUME_METHODS)
+def test_volumes(name, volumes, explain):
+    x, y, model = volumes
+    options = {"BeyondIntuition": {"start_layer": 0}, "TokenShapley": {"num_samples": 1}}.get(name, {})
+    maps = explain(model, x, y, method=name, xai_lib_kwargs=options)
+    assert isinstance(maps, np.ndarray)
+    assert maps.dtype == np.float32
+    assert maps.shape == (2, 1, 4, 16, 16)
+    expected = getattr(attribution, name)(model, **options).attribute(torch.as_tensor(x), target=y)
+    np.testing.assert_allclose(maps, expected.sum(1, keepdim=True).detach().numpy(), rtol=1e-4, atol=1e-6)
+    assert np.ptp(maps) > 0
+    last = np.moveaxis(x, 1, -1)  # Quantus infers no order of five axes
+    np.testing.assert_allclose(
+        explain(model, last, y, method=name, xai_lib_kwargs=options, channel_first=False), maps, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_volumes_are_reduced_as_images_are(volumes, explain):
+    x, y, model = volumes
+    full = explain(model, torch.as_tensor(x), y, method="AttnLRP", reduce_axes=())
+    assert full.shape == x.shape
+    np.testing.assert_allclose(explain(model, x, y, method="AttnLRP"), full.sum(1, keepdims=True), rtol=1e-5, atol=1e-7)
+    summed = explain(model, x, y, method="AttnLRP", reduce_axes=(1, 2), keepdims=False)
+    np.testing.assert_allclose(summed, full.sum((1, 2)), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="axes of a batch with 5 dimensions"):
+        explain(model, x, y, method="AttnLRP", reduce_axes=(5,))
+
+
+def test_limecxr_refuses_volumes_and_says_why(volumes, explain):
+    pytest.importorskip("lime.lime_image")
+    x, y, model = volumes
+    with pytest.raises(ValueError, match=r"superpixels are parts of an image \(H, W\), so it takes no volumes"):
+        explain(model, x, y, method="LimeCXR")
 
 
 def test_limecxr(plain, batch, explain):

@@ -1,4 +1,4 @@
-"""A small ViT in two forms, and settings under which every metric of Quantus runs on it."""
+"""A small ViT in three forms, and settings under which every metric of Quantus runs on it."""
 
 from __future__ import annotations
 
@@ -67,6 +67,19 @@ class ToyViT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.last(self.head(self.norm(tokens)[:, 0]))
+
+
+class ToyVolumeViT(ToyViT):
+    """The ViT for volumes (N, 2, 4, 16, 16), in patches of 2 x 4 x 8; gives the logits, and its tokens' grid beside."""
+
+    GRID = (2, 4, 2)
+
+    def __init__(self) -> None:
+        super().__init__(hooked=False)
+        self.patch = nn.Conv3d(2, 16, (2, 4, 8), stride=(2, 4, 8))  # as many patches as of an image
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:  # type: ignore[override]
+        return super().forward(x), self.GRID
 
 
 def toy_vit(hooked: bool, seed: int = 0, last_softmax: bool = False) -> ToyViT:
