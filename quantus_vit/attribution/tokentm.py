@@ -6,15 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..relevance import Trace, TraceOptions, trace
-from ..relevance.composites import gradient_by_rules
-from ..relevance.residual import Block
+from ..relevance.composites import gradient
 from .base import PropagationMethod
 from .blocks import TokenBlocks, token_blocks
 from .grid import check_interpolation, to_image, token_grid
@@ -58,53 +57,83 @@ class TokenTM(PropagationMethod):
         self.interpolate = interpolate
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
-        options = TraceOptions(gradient_by_rules(biases=False), arguments=forward_args, grid=True, blocks=True)
+        options = TraceOptions(gradient(), arguments=forward_args, grid=True, blocks=True)
         options = replace(options, keep_weights=True, reduce_weights=lambda weights: weights.mean(1))
         return trace(self.model, inputs, options)
 
     def _maps(self, traced: Trace, targets: list[Tensor], inputs: Tensor) -> list[Tensor]:
         found = token_blocks(traced, inputs)
-        changes = [_changes(*pair) for pair in zip(found.blocks, found.outputs, strict=True)]
+        lengths, changes = _changes(found)
         grid = token_grid(traced)
         maps = []
         for number, target in enumerate(targets):
             seed, more = one_hot(target, traced.logits), number < len(targets) - 1
             traced.between(traced.output, found.blocks[0].input, seed, keep=more, relevance=False)
-            row = self._row(found, changes)
+            row = self._row(found, changes) * lengths
             maps.append(to_image(row, grid, inputs, self.interpolate))
         return maps
 
-    def _row(self, found: TokenBlocks, changes: list[tuple[Tensor | None, Tensor]]) -> Tensor:
-        """(N, T): the readout's row, from the last layer down to the first block's input."""
+    def _row(self, found: TokenBlocks, changes: list[Changes]) -> Tensor:
+        """(N, T): the readout's row, from the last layer down to the first."""
         layers = found.layers
         if layers.last.gradient is None:
             raise ValueError("the model's logits do not depend on its last attention layer")
         pooled = None if layers.pooling is None else _weighted(layers.pooling.weights, layers.pooling.gradient)
         row = at_least_single(start_row(layers, readout(layers.last.gradient), pooled))
-        for layer, (by_mlp, by_attention) in zip(reversed(layers.blocks), reversed(changes), strict=True):
-            if by_mlp is not None:
-                row = row + row * by_mlp
-            row = row + apply_attention(row, _weighted(layer.weights, layer.gradient)) * by_attention
+        for layer, change in zip(reversed(layers.blocks), reversed(changes), strict=True):
+            if change.by_mlp is not None:
+                row = row + row * change.by_mlp
+            row = row + apply_attention(row, _weighted(layer.weights, layer.gradient)) * change.by_attention
             layer.gradient = None
-        lengths: Tensor = at_least_single(found.blocks[0].input.detach()).norm(dim=-1)
-        return row * lengths
+        return row
 
 
 def _weighted(weights: Tensor | None, gradient: Tensor | None) -> Tensor:
     """(N, queries, keys): mean attention times mean positive gradient."""
     assert weights is not None
-    return torch.zeros_like(weights) if gradient is None else weights * F.relu(gradient).mean(1)
+    return torch.zeros_like(weights) if gradient is None else weights * F.relu(gradient, inplace=True).mean(1)
 
 
-def _changes(block: Block, output: Tensor) -> tuple[Tensor | None, Tensor]:
-    """How the MLP (None where one sum adds both branches) and the attention change each token, (N, T)."""
-    if block.middle is None:
-        return None, _change(block.input, output)
-    return _change(block.middle, output), _change(block.input, block.middle)
+class Changes(NamedTuple):
+    """How one block changes each token, (N, T); ``by_mlp`` is None where one sum adds both branches."""
+
+    by_mlp: Tensor | None
+    by_attention: Tensor
 
 
-def _change(before: Tensor, after: Tensor) -> Tensor:
+class Tokens(NamedTuple):
+    """The stream at one place, (N, T, C), and the lengths of its tokens, (N, T); at least in single precision."""
+
+    x: Tensor
+    lengths: Tensor
+
+
+def _changes(found: TokenBlocks) -> tuple[Tensor, list[Changes]]:
+    """The lengths of the tokens that enter the first block, (N, T), and the changes by each block.
+
+    A block's output is the next one's input: each place of the stream is read once.
+    """
+    first = entering = _tokens(found.blocks[0].input)
+    changes = []
+    for block, output in zip(found.blocks, found.outputs, strict=True):
+        leaving = _tokens(output)
+        if block.middle is None:
+            changes.append(Changes(None, _change(entering, leaving)))
+        else:
+            middle = _tokens(block.middle)
+            changes.append(Changes(_change(middle, leaving), _change(entering, middle)))
+        entering = leaving
+    return first.lengths, changes
+
+
+def _tokens(stream: Tensor) -> Tokens:
+    x = at_least_single(stream.detach())
+    return Tokens(x, x.norm(dim=-1))
+
+
+def _change(before: Tokens, after: Tokens) -> Tensor:
     """The diagonal of W(before -> after), (N, T)."""
-    before, after = at_least_single(before.detach()), at_least_single(after.detach())
-    ratio: Tensor = after.norm(dim=-1) / (before.norm(dim=-1) + LENGTH_STABILIZER)
-    return ratio * F.cosine_similarity(before, after, dim=-1).softmax(-1)
+    lengths = before.lengths.clamp(min=LENGTH_STABILIZER) * after.lengths.clamp(min=LENGTH_STABILIZER)
+    cosine: Tensor = torch.linalg.vecdot(before.x, after.x) / lengths
+    ratio: Tensor = after.lengths / (before.lengths + LENGTH_STABILIZER)
+    return ratio * cosine.softmax(-1)

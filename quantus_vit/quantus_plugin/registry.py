@@ -224,7 +224,7 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
         - a function in the style of Quantus: ``explainer(model, inputs, targets, **kwargs)``, recognised by a parameter
           called ``inputs`` or by three parameters without a default.
 
-        The result is a tensor or an array of shape (N, C, H, W) or (N, 1, H, W), of volumes with a depth (N, ., D, H, W).
+        The result is a tensor or an array of shape (N, C, H, W) or (N, 1, H, W); of volumes with D before H.
     overwrite : bool
         Replace a method of that name, be it of this package, of another one or of Quantus.
 
