@@ -208,6 +208,8 @@ class _StandIn:
 
 def _key(value: Any, record_of: Callable[[Tensor], Record | None]) -> Any:
     """What a routing function's result depends on, to look it up by; a list where it depends on values."""
+    if type(value) is int:
+        return value
     if isinstance(value, Tensor):
         record = record_of(value)
         return [value] if record is None and not value.is_floating_point() else (value.shape, record)

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from .location import ModuleLocator
 from .routing import METADATA
 from .token_positions import NOWHERE, MixedPlacesError, Positions, PositionTable, Record
-from .training_mode import refuse_training
+from .training_mode import DROPOUTS, OF_TRAINING, refuse_training
 
 __all__ = ["TokenTracking", "handles"]
 
@@ -66,7 +66,7 @@ class TokenTracking(TorchFunctionMode):
         self.table = PositionTable()
         self._locator = ModuleLocator(model)
         self._own = {id(x) for x in (*model.parameters(), *model.buffers())}
-        self._records: dict[int, tuple[weakref.ref[Tensor], Record | None]] = {}
+        self._records: dict[int, tuple[weakref.ref[Tensor], Record | None]] = {}  # of a forward; some have died
         self._removed: dict[Positions, Tensor] = {}
         self._lengths: set[int] = set()
         self._size = 0
@@ -97,7 +97,10 @@ class TokenTracking(TorchFunctionMode):
         options = dict(kwargs or {})
         if not self._records or func in _QUESTIONS:
             return func(*args, **options)
-        refuse_training(self._locator.model, func, args, options, self._locator.describe)
+        if func in OF_TRAINING:
+            refuse_training(self._locator.model, func, args, options, self._locator.describe)
+            if func in DROPOUTS:  # in evaluation they give back what they get
+                return args[0] if args else options["input"]
         found = [self.record_of(x) for x in _tensors_of(args, options)]
         if not any(record is not None and record.sets for record in found):
             self._check_seen(func, args, options)
@@ -119,6 +122,10 @@ class TokenTracking(TorchFunctionMode):
         found = self._records.get(id(x))
         return found[1] if found is not None and found[0]() is x else None
 
+    def _is_noted(self, x: Tensor) -> bool:
+        found = self._records.get(id(x))
+        return found is not None and found[0]() is x
+
     def sets_of(self, x: Tensor) -> tuple[Positions, ...]:
         """Its sets of positions; none where it does not come from the images, or holds no place."""
         record = self.record_of(x)
@@ -127,8 +134,7 @@ class TokenTracking(TorchFunctionMode):
     def note(self, result: Any, record: Any) -> Any:
         """Note the record of a result; for several tensors one record for all, or a list of one each."""
         if isinstance(result, Tensor):
-            key = id(result)
-            self._records[key] = (weakref.ref(result, lambda _: self._records.pop(key, None)), record)
+            self._records[id(result)] = (weakref.ref(result), record)
         elif isinstance(result, (tuple, list)):
             records = record if isinstance(record, list) else [record] * len(result)
             for part, its in zip(result, records, strict=True):
@@ -177,8 +183,8 @@ class TokenTracking(TorchFunctionMode):
         if self._size < 2:  # constants may have a first dimension of 1, too
             return
         for x in _tensors_of(args, options):
-            unseen = id(x) not in self._records and id(x) not in self._own
-            if unseen and x.dim() > 2 and x.shape[0] == self._size and self._lengths.intersection(x.shape[1:]):
+            of_tokens = x.dim() > 2 and x.shape[0] == self._size and bool(self._lengths.intersection(x.shape[1:]))
+            if of_tokens and id(x) not in self._own and not self._is_noted(x):
                 raise self.refusal(
                     func,
                     "reads a tensor that no torch function seen here made (but a script or an extension)",

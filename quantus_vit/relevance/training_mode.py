@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["DROPOUTS", "RANDOM", "refuse_random_numbers", "refuse_training"]
+__all__ = ["DROPOUTS", "OF_TRAINING", "RANDOM", "refuse_random_numbers", "refuse_training"]
 
 _NAMES = "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
 DROPOUTS = frozenset([torch.dropout, *(getattr(F, name) for name in _NAMES.split())])
@@ -23,6 +23,8 @@ _SWITCHES: dict[Callable[..., Any], tuple[tuple[int, str, Any], ...]] = {
     F.scaled_dot_product_attention: ((4, "dropout_p", 0.0),),
     F.multi_head_attention_forward: ((10, "dropout_p", 0.0), (13, "training", True)),
 }
+OF_TRAINING = RANDOM | _SWITCHES.keys()
+"""The functions that :func:`refuse_training` looks at."""
 
 
 def refuse_random_numbers(model: nn.Module, place: Callable[[], str]) -> None:

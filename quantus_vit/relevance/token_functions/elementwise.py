@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..token_positions import MixedPlacesError
+from ..token_positions import MixedPlacesError, Record
 from ..token_tracking import TokenTracking, handles
 
 __all__ = ["elementwise_sum"]
@@ -43,9 +43,12 @@ _MOVES = (
 def elementwise(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """A value of the result from the values of the same place."""
     result = func(*args, **options)
-    tracked = [(mode.record_of(x), x.dim()) for x in (*args, *options.values()) if isinstance(x, Tensor)]
-    records = [(record, rank) for record, rank in dict.fromkeys(tracked) if record is not None and record.sets]
-    return mode.note(result, mode.table.combined(records, result.dim()))
+    tracked: dict[tuple[Record, int], None] = {}
+    for x in (*args, *options.values()):
+        record = mode.record_of(x) if isinstance(x, Tensor) else None
+        if record is not None and record.sets:
+            tracked[record, x.dim()] = None
+    return mode.note(result, mode.table.combined(list(tracked), result.dim()))
 
 
 @handles((torch, "ones_like zeros_like full_like empty_like rand_like randn_like"))
