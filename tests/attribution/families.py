@@ -30,7 +30,7 @@ class Family:
     build: Callable[[], nn.Module]
     rollout: str = "class token"
     refuses: bool = False
-    size: tuple[int, int] = (32, 32)
+    size: tuple[int, ...] = (32, 32)
     oblong: tuple[int, int] | None = None
     build_oblong: Callable[[], nn.Module] | None = None
     needs: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def randomise(model: nn.Module) -> nn.Module:
 
 
 def images(family: Family, count: int = 2, oblong: bool = False) -> torch.Tensor:
-    """(N, 3, H, W) float32."""
+    """(N, 3, H, W) float32; (N, 3, D, H, W) for models of volumes."""
     size = family.oblong if oblong else family.size
     assert size is not None
     return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(2))

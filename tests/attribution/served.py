@@ -28,7 +28,7 @@ REASONS: Mapping[str, Reason] = {
     "windows": Reason(
         "attention runs in windows or over parts of the tokens",
         r"has shape .* for \d+ images: windowed|does not run over one grid of all patches|over a part of the tokens|"
-        r"as of several windows",
+        r"as of several windows|runs over parts of an image",
     ),
     "grids": Reason(
         "layers attend over different tokens (pyramids, pooled keys, class attention, stages)",
@@ -60,6 +60,8 @@ REASONS: Mapping[str, Reason] = {
     ),
 }
 _REFUSED: Mapping[str, str] = {
+    "hf_timesformer": "windows: rollout LeGrad TokenTM BeyondIntuition PositionalLRP TokenRemoval; none: LibraGrad",
+    "swin_unetr": "windows: rollout LeGrad TokenTM BeyondIntuition PositionalLRP TokenRemoval; none: LibraGrad",
     "coat": "weights: rollout LibraGrad LeGrad TokenTM BeyondIntuition PositionalLRP; convolutions: TokenRemoval",
     "coat_lite": (
         "weights: rollout LibraGrad LeGrad TokenTM BeyondIntuition PositionalLRP; convolutions: TokenRemoval"

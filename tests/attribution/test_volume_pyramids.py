@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from quantus_vit import AttnLRP, GenericAttention, LibraGrad, TokenOcclusion
 
 from .families import CLASSES, randomise
+from .wider_families import Video
 
 TARGETS = torch.tensor([1, 3])
 
@@ -91,17 +92,6 @@ def test_attn_lrp_conserves_in_windows_of_volumes(pyramid: nn.Module, volumes: T
     maps = AttnLRP(pyramid, conv_gamma=0, linear_gamma=0).attribute(volumes, TARGETS)
     assert maps.shape == volumes.shape
     torch.testing.assert_close(maps.flatten(1).sum(1), wanted, rtol=1e-3, atol=1e-4)
-
-
-class Video(nn.Module):
-    """A model of (N, frames, C, H, W) for videos (N, C, frames, H, W)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Any:
-        return self.model(x.transpose(1, 2))
 
 
 @pytest.fixture

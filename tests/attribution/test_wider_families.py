@@ -69,7 +69,8 @@ def without_constants(name: str) -> nn.Module:
     model = in_precision(name, make(WIDER_BY_NAME[name]))
     with torch.no_grad():
         for key, parameter in model.named_parameters():
-            if adds_a_constant(key) or key.endswith(("pixel_pos", "patch_pos")) or "pos_embd" in key:
+            named = any(part in key for part in ("pos_embd", "time_embeddings"))
+            if adds_a_constant(key) or named or key.endswith(("pixel_pos", "patch_pos")):
                 parameter.zero_()
         for key, buffer in model.named_buffers():
             if key.endswith("running_mean"):

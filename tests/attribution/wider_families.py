@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from .families import CLASSES, MEAN, Family, hugging_face, timm_is_older_than, timm_model
 
-__all__ = ["WIDER", "WIDER_BY_NAME"]
+__all__ = ["WIDER", "WIDER_BY_NAME", "Video"]
 
 
 def of(name: str, label: str, model: str, size: int = 64, **options: Any) -> Family:
@@ -69,6 +69,60 @@ def hf(kind: str, size: int = 64, **options: Any) -> Family:
         size=(size, size),
         needs=("transformers",),
     )
+
+
+class Video(nn.Module):
+    """A model of (N, frames, C, H, W) for videos (N, C, frames, H, W)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Any:
+        return self.model(x.transpose(1, 2))
+
+
+def video(kind: str, **options: Any) -> Family:
+    """A Hugging Face classifier of four frames."""
+
+    def build() -> nn.Module:
+        transformers = importlib.import_module("transformers")
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        options["hidden_act"] = "gelu"  # written out it adds a constant, which absorbs relevance
+        config = getattr(transformers, f"{kind}Config")(
+            **sizes,
+            hidden_act="gelu",
+            image_size=16,
+            num_frames=4,
+            num_labels=CLASSES,
+            attn_implementation="eager",
+            **options,
+        )
+        return Video(getattr(transformers, f"{kind}ForVideoClassification")(config))
+
+    label = f"Hugging Face {kind}ForVideoClassification, axes turned"
+    return Family(f"hf_{kind.lower()}", label, build, size=(4, 16, 16), needs=("transformers",))
+
+
+class MeanOfMap(nn.Module):
+    """The mean over the image of each channel of a segmentation."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.model(x)
+        return maps.flatten(2).mean(2)
+
+
+def swin_unetr(name: str, *size: int) -> Family:
+    def build() -> nn.Module:
+        nets = importlib.import_module("monai.networks.nets")
+        return MeanOfMap(nets.SwinUNETR(in_channels=3, out_channels=CLASSES, feature_size=12, spatial_dims=len(size)))
+
+    label = f"MONAI SwinUNETR in {len(size)}-D, mean of its map"
+    return Family(name, label, build, size=size, needs=("monai", "einops"))
 
 
 FOUR = (8, 16, 16, 16)
@@ -308,6 +362,9 @@ WIDER: list[Family] = [
     hf("SwiftFormer", image_size=64, depths=[1] * 4, embed_dims=[8, 16, 16, 16]),
     hf("Hiera", image_size=[64, 64], embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8]),
     hf("FocalNet", image_size=64, embed_dim=8, depths=[1] * 4),
+    video("Vivit", tubelet_size=[2, 8, 8]),
+    video("Timesformer", patch_size=8),
+    swin_unetr("swin_unetr", 64, 64),
     hf("Swinv2", 32, image_size=32, embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=4, patch_size=4),
 ]
 

@@ -65,6 +65,7 @@ def as_matrix(linear: Function) -> Function:
 
 
 INDEX = torch.tensor([[0, 1, 1, 3, 2, 0]]).expand(4, 6)
+SCALES = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=D)
 SLOPE = torch.tensor([0.25], dtype=D)
 KERNEL = torch.randn(4, 5, 3, dtype=D, generator=torch.Generator().manual_seed(3))
 WEIGHT = torch.randn(4, 6, dtype=D, generator=torch.Generator().manual_seed(4))
@@ -114,6 +115,11 @@ NORMALISED: dict[str, tuple[Function, Function]] = {
     "deviation": (
         lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-3).sqrt(),
         lambda x: F.layer_norm(x, (6,), eps=1e-3),
+    ),
+    "instances": (lambda x: F.instance_norm(x, eps=1e-3), lambda x: F.layer_norm(x, (6,), eps=1e-3)),
+    "instances by running statistics": (
+        lambda x: F.instance_norm(x, torch.zeros_like(SCALES), SCALES, SCALES, use_input_stats=False, eps=0.0),
+        lambda x: x * SCALES[:, None].sqrt(),
     ),
     "inverse deviation": (
         lambda x: (x - x.mean(-1, keepdim=True)) * (1 / x.std(-1, keepdim=True, correction=0)),

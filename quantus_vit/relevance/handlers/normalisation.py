@@ -14,7 +14,7 @@ from ..recorder import Recorder
 from ..tensors import traced
 from .table import autocast_dtype, handles
 
-__all__ = ["batch_norm", "group_norm", "layer_norm", "normalise", "normalize", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "normalise", "normalize", "rms_norm"]
 
 
 @handles((F, "layer_norm"), (torch, "layer_norm"))
@@ -74,15 +74,52 @@ def group_norm(
     *unused: Any,
 ) -> Any:
     x, w, b = recorder.detach_parameters((input, weight, bias))
+    return _by_groups(recorder, lambda y: F.group_norm(y, num_groups, w, b, eps), x, num_groups, w, b, eps, weight)
+
+
+@handles((F, "instance_norm"), (torch, "instance_norm"))
+def instance_norm(
+    recorder: Recorder,
+    func: Any,
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *unused: Any,
+) -> Any:
+    if not use_input_stats:
+        return batch_norm(recorder, F.batch_norm, input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if running_mean is not None:  # would be updated
+        raise ValueError("instance normalisation is in training mode; call model.eval() before explaining it")
+    x, w, b = recorder.detach_parameters((input, weight, bias))
+    function = lambda y: F.instance_norm(y, None, None, w, b, True, momentum, eps)  # noqa: E731
+    return _by_groups(recorder, function, x, x.shape[1], w, b, eps, weight)
+
+
+def _by_groups(
+    recorder: Recorder,
+    function: Any,
+    x: Tensor,
+    groups: int,
+    w: Tensor | None,
+    b: Tensor | None,
+    eps: float,
+    owner: Any,
+) -> Any:
+    """Normalise groups of channels, each image by itself."""
 
     def frozen(message: Tensor, at: Tensor) -> Tensor:
-        grouped = at.reshape(at.shape[0], num_groups, -1)
+        grouped = at.reshape(at.shape[0], groups, -1)
         rstd = (grouped.var(-1, unbiased=False, keepdim=True) + eps).rsqrt()
         scaled = message if w is None else message * w.view(1, -1, *[1] * (message.dim() - 2))
         parts = scaled.reshape(grouped.shape) * rstd
         return (parts - parts.mean(-1, keepdim=True)).reshape(at.shape)
 
-    return normalise(recorder, Normalisation(lambda y: F.group_norm(y, num_groups, w, b, eps), frozen, b), x, weight)
+    return normalise(recorder, Normalisation(function, frozen, b), x, owner)
 
 
 @handles((F, "batch_norm"), always=True)

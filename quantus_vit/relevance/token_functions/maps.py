@@ -35,6 +35,8 @@ def convolution(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: 
 
 
 def _new_grid(mode: TokenTracking, sets: Sequence[Positions], maps: set[int], result: Tensor, reason: str) -> Record:
+    if any(0 in one.dims for one in sets):
+        raise MixedPlacesError("runs over parts of an image (as the frames of a video) side by side")
     if mode.used or len(sets) != 1 or not sets[0].dims <= maps:
         raise MixedPlacesError(reason)
     return mode.table.fresh(result.shape)
