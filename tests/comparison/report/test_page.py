@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import json
+import math
 import re
 import zlib
 from dataclasses import replace
@@ -20,6 +21,7 @@ from scipy import stats
 
 from quantus_vit.cli.main import main
 from quantus_vit.comparison.confounders import ConfounderRow, RelianceRow
+from quantus_vit.comparison.rank_rows import RankRow
 from quantus_vit.comparison.report import page as page_module
 from quantus_vit.comparison.report import write_report
 from quantus_vit.comparison.report.answer import answer, distrust, places
@@ -30,6 +32,7 @@ from quantus_vit.comparison.report.grids import MAP_SIDE, pack_map, pack_mask, p
 from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.report.reading import read_run
 from quantus_vit.comparison.report.recording import model_quality
+from quantus_vit.comparison.report.sections.ranking import _in_words
 from quantus_vit.comparison.scores import Curve, Score
 from quantus_vit.comparison.significance import SignificanceRow
 from quantus_vit.comparison.statistics import TableRow, write_table
@@ -128,6 +131,14 @@ def test_tests_that_can_never_be_significant_are_told(folder, n, tests, said) ->
     rows = [SignificanceRow(METRICS[0], *pair, n, 0.1, 0.0, 0.2, 0.0, 0.3, 0.9, 0.5, n) for pair in pairs]
     write_table(folder / "significance.csv", SignificanceRow, rows)
     assert any("No difference can be significant" in text for text in distrust(read_run(folder))) == said
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "nothing is tested"), (4, "has no result")])
+def test_ranks_without_a_test_say_so(n: int, said: str) -> None:
+    ranks = [RankRow("AUPRC", name, "method", 2.0, n, math.nan, math.nan, math.nan, "a") for name in ("A", "B", "C")]
+    sentence = _in_words("AUPRC", ranks)
+    assert said in sentence
+    assert "nan" not in sentence
 
 
 def test_one_method_alone_is_named_against_the_control(folder) -> None:

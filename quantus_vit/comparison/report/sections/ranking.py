@@ -123,7 +123,11 @@ def _in_words(metric: str, rows: Sequence[RankRow]) -> str:
     first = rows[0]
     if not first.n:
         return f"{metric}: no image has a score of every method, so nothing is ranked."
+    if first.n == 1:
+        return f"{metric}: one patient or image alone has a score of every method, so nothing is tested."
     text = f"{metric}: {first.method} has the best mean rank ({first.mean_rank:.2f} of {len(rows)}, n = {first.n})."
+    if len(rows) > 2 and math.isnan(first.p):
+        return f"{text} Friedman's test has no result, since the scores are all alike."
     if len(rows) > 2 and not first.p < ALPHA:
         return f"{text} Taken together the methods do not differ significantly (Friedman, p = {first.p:.2g})."
     if len(rows) > 2:
