@@ -21,12 +21,21 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path : pathlib.Path
     write : callable
         Writes into a binary file.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the error names ``path``.
     """
     partial = path.with_name(f".{path.name}.new")
     try:
         with open(partial, "wb") as file:
             write(file)
         partial.replace(path)
+    except OSError as error:
+        if error.filename == str(partial):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -100,7 +100,9 @@ def run(args: argparse.Namespace) -> int:
     from ..models import load_model
     from .device import choose_device, set_threads
     from .quiet import hidden_bars
+    from .result_folder import result_folder
     from .signals import sigterm_as_interrupt
+    from .warning_lines import warnings_as_lines
 
     _check(args)
     check_pixel_range(args.pixel_range)
@@ -114,13 +116,15 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images, args.names)
     volumes = are_volumes(images)
     places = Places.of(args.out, args.format or (["nifti"] if volumes else None), images, labels)
+    if not places.is_file:
+        result_folder(args.out)
     with hidden_bars(args.quiet):
         classifier = load_model(args.model, device)
     calls = method_calls(args.method, options, classifier)
     target = None if args.target is None else class_index(args.target, classifier.class_names)
     pixel_range = tuple(args.pixel_range) if args.pixel_range else None
     settings = Settings(target, args.seed, pixel_range, args.batch_size, formats)
-    with sigterm_as_interrupt():
+    with sigterm_as_interrupt(), warnings_as_lines():
         gallery = VolumeGallery if volumes else Gallery
         outcome = gallery(classifier, calls, places, settings, device).run(images, args.quiet)
     if not args.quiet and not places.is_file:
@@ -143,7 +147,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _summary(outcome: Outcome, images: int, methods: int, places: Places) -> str:
     names = ", ".join(path.name for path in outcome.files)
-    counted = "method" if methods == 1 else f"{methods} methods"
+    counted = "one method" if methods == 1 else f"{methods} methods"
     return f"{outcome.explained} of {images} images explained by {counted}: {places.out} ({names})"
 
 

@@ -52,6 +52,8 @@ def as_pictures(images: Any, preprocessing: Preprocessing | None = None) -> list
         raise ValueError(
             f"images have the shape (N, C, H, W), (C, H, W) or (H, W) with 1 or 3 channels, got {values.shape}{hint}"
         )
+    if not len(values):
+        raise ValueError(f"there are no images, got the shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("images have values that are no finite numbers")
     return [_picture(image, preprocessing) for image in values]
@@ -75,7 +77,7 @@ def as_maps(maps: Any, count: int) -> list[Array]:
     Raises
     ------
     ValueError
-        Another shape; the message says which.
+        Another shape, which the message says; or infinite values.
     """
     values = _as_array(maps)
     if values.ndim == 5:
@@ -87,7 +89,10 @@ def as_maps(maps: Any, count: int) -> list[Array]:
     if values.ndim == 4:
         values = values.sum(axis=1)
     if values.ndim != 3 or values.shape[0] != count:
-        raise ValueError(f"maps of {count} images have the shape ({count}, C, h, w), got {_as_array(maps).shape}")
+        images = "one image" if count == 1 else f"{count} images"
+        raise ValueError(f"maps of {images} have the shape ({count}, C, h, w), got {_as_array(maps).shape}")
+    if np.isinf(values).any():
+        raise ValueError("maps have values that are infinite; nan stands for what the model does not see")
     return list(values)
 
 

@@ -60,6 +60,8 @@ def show(
     by_method = dict(maps) if isinstance(maps, Mapping) else {"map": maps}
     if not by_method:
         raise ValueError("maps are empty; give the maps of at least one method")
+    if isinstance(labels, str):
+        raise ValueError(f"labels are a list of names, one for each image, got {labels!r}")
     if labels is not None and len(labels) != len(pictures):
         raise ValueError(f"labels are {len(labels)}, images {len(pictures)}; give one for each image")
     drawn = {str(name): as_maps(values, len(pictures)) for name, values in by_method.items()}

@@ -85,7 +85,10 @@ def visualize(
     if method == "masked_image" and sign == "all":
         raise ValueError("a masked image shows no sign; choose sign='positive', 'negative' or 'absolute_value'")
     (values,) = as_maps(relevance, 1)
-    picture = None if image is None else as_pictures(image, preprocessing)[0]
+    pictures = [] if image is None else as_pictures(image, preprocessing)
+    if len(pictures) > 1:
+        raise ValueError(f"visualize draws one map over one image, got {len(pictures)} images; show draws several")
+    picture = pictures[0] if pictures else None
     if picture is None and method != "heat_map":
         raise ValueError(f"method {method!r} needs an image")
     shown, colours, scale, label = with_sign(values, sign, limit)

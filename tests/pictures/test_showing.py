@@ -117,9 +117,11 @@ def test_axes_of_the_callers_own() -> None:
         ({"image": None}, "method 'blended_heat_map' needs an image"),
         ({"image": np.zeros((64, 64, 3))}, r"got \(1, 64, 64, 3\); channels come first"),
         ({"image": np.full((4, 4), np.nan)}, "no finite numbers"),
-        ({"relevance": np.zeros((2, 1, 8, 8))}, r"maps of 1 images have the shape \(1, C, h, w\), got \(2, 1, 8, 8\)"),
+        ({"relevance": np.zeros((2, 1, 8, 8))}, r"maps of one image have the shape \(1, C, h, w\), got \(2, 1, 8, 8\)"),
         ({"relevance": np.zeros((1, 1, 4, 8, 8))}, "are of volumes; show a slice"),
         ({"relevance": ["a"]}, "tensors or arrays of numbers"),
+        ({"relevance": np.full((4, 4), np.inf)}, "maps have values that are infinite"),
+        ({"image": np.zeros((2, 3, 8, 8))}, "one map over one image, got 2 images; show draws several"),
     ],
 )
 def test_visualize_says_what_is_wrong(arguments, message) -> None:
@@ -169,6 +171,8 @@ def test_show_has_an_image_and_a_map_for_each_method() -> None:
         ({"labels": ["a"]}, "labels are 1, images 2"),
         ({"scale": "log"}, "scale must be 'own' or 'shared', got 'log'"),
         ({"maps": torch.zeros(3, 1, 4, 4)}, "maps of 2 images"),
+        ({"labels": "ab"}, "labels are a list of names, one for each image, got 'ab'"),
+        ({"images": torch.rand(0, 3, 8, 8), "maps": torch.rand(0, 1, 8, 8)}, "there are no images"),
     ],
 )
 def test_show_says_what_is_wrong(arguments, message) -> None:

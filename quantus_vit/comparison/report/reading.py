@@ -295,13 +295,12 @@ def read_run(folder: Path, name: str = "") -> RunFolder:
             "once more with --report-only"
         )
     try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-        return RunFolder(
-            folder,
-            name or folder.resolve().name,
-            settings["protocol"],
-            settings["environment"],
-            json.loads(facts.read_text(encoding="utf-8")),
-        )
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{str(folder)!r} holds a damaged config.json or {RUN_FILE}: {error}") from error
+        settings, found = (json.loads(file.read_text(encoding="utf-8")) for file in (config, facts))
+        lacking = {"cases", "methods", "metrics", "labels", "complete"} - found.keys()
+        if lacking:
+            raise KeyError(min(lacking))
+        name = name or folder.resolve().name
+        return RunFolder(folder, name, settings["protocol"], settings["environment"], found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ValueError(f"{str(folder)!r} holds a damaged config.json or {RUN_FILE}: {reason}") from error

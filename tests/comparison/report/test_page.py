@@ -403,6 +403,24 @@ def test_damaged_and_foreign_folders_are_refused_with_the_reason(folder, tmp_pat
     assert "--report-only" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("text", "reason"), [("{}", "'cases' is missing"), ("[]", ""), ("{", "")])
+def test_a_damaged_run_file_is_told_in_one_line(folder, capsys, text, reason) -> None:
+    (folder / "run.json").write_text(text)
+    assert main(["report", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"{str(folder)!r} holds a damaged config.json or run.json: {reason}" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_page_that_cannot_be_written_is_named(folder, tmp_path, capsys) -> None:
+    (tmp_path / "place").mkdir()
+    for out in (tmp_path / "place", tmp_path / "nowhere" / "page.html"):
+        assert main(["report", str(folder), "--out", str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said.rstrip().endswith(repr(str(out)))
+        assert ".new" not in said
+
+
 def test_the_command_rebuilds_the_page(folder, tmp_path, capsys) -> None:
     assert main(["report", str(folder), "--out", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
