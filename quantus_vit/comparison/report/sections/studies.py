@@ -136,14 +136,14 @@ _OF_MODELS = ("artefact", "percent", "films", "rise of the class's probability",
 def _method(row: ConfounderRow) -> list[Any]:
     title = f"{row.method} (control)" if row.role == "control" else row.method
     return [
-        row.artefact, row.percent, title, row.n, _told(row.coverage, row.coverage_low, row.coverage_high),
+        row.artefact, f"{row.percent:g} %", title, row.n, _told(row.coverage, row.coverage_low, row.coverage_high),
         _told(row.precision, row.precision_low, row.precision_high), _told(row.auc, row.auc_low, row.auc_high),
         _told(row.accused, row.accused_low, row.accused_high),
     ]  # fmt: skip
 
 
 def _model(row: RelianceRow) -> list[Any]:
-    return [row.artefact, row.percent, row.n, _told(row.reliance, row.ci_low, row.ci_high), row.flipped]
+    return [row.artefact, f"{row.percent:g} %", row.n, _told(row.reliance, row.ci_low, row.ci_high), row.flipped]
 
 
 def _told(value: float, low: float, high: float) -> str:
