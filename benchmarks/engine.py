@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found.save(arguments.out / RECORDS[arguments.device])
     known = [arguments.out / name for name in RECORDS.values()]
     records = [record.Record.load(path) for path in known if path.is_file()]
-    (arguments.out / "RESULTS.md").write_text(record.page(records))
+    page = arguments.out / "RESULTS.md"
+    page.write_text(record.page(records) + record.further(page))
     return 0
 
 

@@ -99,7 +99,7 @@ def circumstances(arguments: argparse.Namespace, load_before: float) -> dict[str
     """Machine, versions, date and settings of this run."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": machine(),
         "accelerator": _accelerator() if arguments.device == "cuda" else None,
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES if installed(name)},
@@ -109,6 +109,11 @@ def circumstances(arguments: argparse.Namespace, load_before: float) -> dict[str
         "malloc": sorted(name for name in os.environ if name.startswith(("MALLOC_", "LD_PRELOAD", "GLIBC_TUNABLES"))),
         "note": arguments.note,
     }
+
+
+def machine() -> str:
+    """Processor, cores and system of this machine."""
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def _processor() -> str:
@@ -193,6 +198,12 @@ def page(records: Sequence[Record]) -> str:
         "",
     ]
     return "\n".join([*lines, *(section(record) for record in records)])
+
+
+def further(page: Path) -> str:
+    """What other scripts have put at the end of RESULTS.md, each under a heading of its own."""
+    _, heading, rest = page.read_text(encoding="utf-8").partition("\n\n# ") if page.is_file() else ("", "", "")
+    return heading[1:] + rest
 
 
 def section(record: Record) -> str:

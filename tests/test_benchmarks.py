@@ -138,3 +138,29 @@ def test_growth_writes_data_and_plot(tmp_path):
     ]
     assert all(float(row["seconds"]) > 0 for row in rows)
     assert (tmp_path / "growth.png").stat().st_size > 0
+
+
+def test_what_starting_costs_has_a_place_of_its_own_in_the_page(tmp_path):
+    import record
+    import starting
+
+    page = tmp_path / "RESULTS.md"
+    assert record.further(page) == ""
+    page.write_text("# Cost of the methods\n\n## On the CPU\n\n| a | b |\n")
+    assert record.further(page) == ""
+    for cost in (9.0, 8.4):  # the second replaces the first
+        imports = {starting.IMPORTS: 8.0, starting.OURS: cost, starting.ALL_NAMES: 9.5}
+        starting.write(page, starting.section({"quantus-vit --version": 0.05, "x": 0.1}, imports, 7, 1.0))
+    text = page.read_text()
+    assert text.startswith("# Cost of the methods\n\n## On the CPU\n\n| a | b |\n\n# Start\n")
+    assert text.count("# Start") == 1
+    assert "adds 5.0 % to the others" in text
+    assert "# Cost of the methods\n\n## On the CPU\n\n| a | b |\n" + record.further(page) == text
+
+
+def test_a_help_text_and_what_an_import_costs_are_timed():
+    import starting
+
+    found = starting.medians({"nothing": ("-c", "pass"), "numpy": ("-c", "import numpy")}, 1)
+    assert list(found) == ["nothing", "numpy"]
+    assert min(found.values()) > 0
