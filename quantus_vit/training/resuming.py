@@ -27,6 +27,8 @@ _NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "quantus_
 def prepare_folder(out: Path, overwrite: bool) -> None:
     """Make the folder of a new training.
 
+    What a training has left that ended before its first epoch was complete is replaced: nothing can be resumed there.
+
     Parameters
     ----------
     out : pathlib.Path
@@ -39,7 +41,7 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
         An earlier training wrote there, and may not be overwritten.
     """
     present = [out / name for name in _WRITTEN if (out / name).exists()]
-    if present and not overwrite:
+    if present and not overwrite and not _only_begun(out, present):
         raise FileExistsError(
             f"{str(present[0])!r} is from an earlier training; go on with it by --resume, replace it by "
             "--overwrite, or choose another --out"
@@ -50,6 +52,14 @@ def prepare_folder(out: Path, overwrite: bool) -> None:
         else:
             path.unlink()
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _only_begun(out: Path, present: list[Path]) -> bool:
+    """Whether these are the history and the best epoch alone, of a training killed while it saved its first epoch."""
+    history, checkpoints = out / "history.csv", out / "checkpoints"
+    if not {*present} <= {history, checkpoints} or any(file.name != "best.ckpt" for file in checkpoints.glob("*")):
+        return False
+    return not history.exists() or history.read_text(encoding="utf-8").startswith("epoch,train_loss,")
 
 
 def run_state(settings: TrainingSettings, config: ModelConfig) -> str:

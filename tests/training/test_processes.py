@@ -19,6 +19,7 @@ from quantus_vit.cli import main
 from quantus_vit.files import locked
 from quantus_vit.training.order import EpochSampler, EveryNth
 from quantus_vit.training.placement import Placement
+from quantus_vit.training.resuming import prepare_folder
 
 from .test_command import QUICK, needs_lightning
 
@@ -162,3 +163,18 @@ def test_slurm_puts_jobs_back_into_the_queue_and_not_lightning(monkeypatch: pyte
         cluster_plugins()
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     assert cluster_plugins() == []
+
+
+def test_a_training_killed_while_it_saved_its_first_epoch_is_begun_anew(tmp_path: Path) -> None:
+    history, best = tmp_path / "history.csv", tmp_path / "checkpoints" / "best.ckpt"
+    history.write_text("epoch,train_loss,val_loss\n1,0.5,0.6\n")
+    best.parent.mkdir()
+    best.touch()
+    prepare_folder(tmp_path, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == []
+    for other in (tmp_path / "checkpoints" / "last.ckpt", tmp_path / "model.safetensors", history):
+        other.parent.mkdir(exist_ok=True)
+        other.write_text("of another kind")
+        with pytest.raises(FileExistsError, match="from an earlier training"):
+            prepare_folder(tmp_path, overwrite=False)
+        prepare_folder(tmp_path, overwrite=True)
