@@ -146,7 +146,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         for line, (what, label) in enumerate((("seconds", "CPU seconds"), ("mebibytes", "peak memory, MiB"))):
             panel = panels[line][column]
             panel.plot(values, [row[what] for row in found], "o-", color="#0072B2")
-            panel.set(xlabel=AXES[axis], ylabel=label, ylim=(0, None), xticks=values)
+            top = 1.1 * max(row[what] for row in found)
+            panel.set(xlabel=AXES[axis], ylabel=label, ylim=(0, top), xticks=values)
             panel.grid(alpha=0.3)
     middle = ", ".join(f"{value} {name}" if name != "size" else f"{value} pixels" for name, value in MIDDLE.items())
     figure.suptitle(f"A comparison with AttnLRP and chance by Sparseness and SaCo; otherwise {middle}")
