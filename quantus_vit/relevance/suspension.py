@@ -107,11 +107,13 @@ class _Suspension:
             if hasattr(checkpoint, name):
                 self._set(checkpoint, name, _plain_generator(getattr(checkpoint, name), here))
         self._set(checkpoint, "CheckpointFunction", _PlainCall(checkpoint.CheckpointFunction, here))
-        for name in (
-            "BackwardHook",
-            "_WrappedHook",
-        ):  # methods would do, but a changed class slows all calls
-            self._set(nn.modules.module, name, _hooks(getattr(nn.modules.module, name), here))
+        # Methods would do, but a changed class slows all calls. Torch 2.4 looks BackwardHook up where it is made.
+        calling = nn.modules.module
+        for owner, name in (
+            (calling if hasattr(calling, "BackwardHook") else torch.utils.hooks, "BackwardHook"),
+            (calling, "_WrappedHook"),
+        ):
+            self._set(owner, name, _hooks(getattr(owner, name), here))
         if hasattr(torch.compiler, "set_stance"):
             self._stance = torch.compiler.set_stance("force_eager")
             self._stance.__enter__()
