@@ -75,7 +75,8 @@ def _attend(
     """The output, and the attention weights."""
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     query, key, value = (recorder.detach_parameters(x) for x in (query, key, value))
-    if recorder.is_plain or not traced(query, key):  # no rule sees the scaling; queries are fewer numbers than scores
+    # Where no rule sees the scaling, queries are scaled, fewer numbers than scores; in half precision that rounds more.
+    if torch.finfo(query.dtype).bits > 16 and (recorder.is_plain or not traced(query, key)):
         scores: Tensor = torch.matmul(*autocast((query * factor, key.transpose(-2, -1))))
     else:
         scores = times(recorder, torch.mul, matmul(recorder, torch.matmul, query, key.transpose(-2, -1)), factor)
