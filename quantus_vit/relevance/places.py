@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .operations.node import Node
+from .place_numbers import first_place, grid_sizes
 from .position_functions import MAKES_MAP
-from .positions import Labels, Positions, first_place, grid_sizes
+from .positions import Labels, Positions
 
 __all__ = ["Placement", "Places", "UnplacedError"]
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .place_numbers import first_place, grid_sizes, without_constant_dims
 from .position_functions import JOINS, MAKES_MAP, MIXES_LAST, MOVES, VIEWS, WRITES
 from .state import Folding
 from .tensors import TensorMap, map_tensors, tensors_in
@@ -193,7 +194,7 @@ class Positions:
         self._labels.clear()
         if labels is None:
             return
-        every = _without_constant_dims(labels.places[..., 0])
+        every = without_constant_dims(labels.places[..., 0])
         self._folded = self._folding(labels)
         rows = labels.in_image(every.flatten(0, -2))
         first: list[float] = rows[0].tolist()
@@ -279,31 +280,3 @@ def _joined(func: Callable[..., Tensor], tensors: Sequence[Tensor], dim: int = 0
 def _new_map(x: Tensor) -> Labels:
     """Labels of a map (N, C, ...) whose points are places of their own."""
     return Labels(x.shape, tuple(x.shape[2:]))
-
-
-def first_place(places: Tensor) -> Tensor:
-    """(..., 1): the first place along the last dimension; 0 (or what else is below 1) where there is none."""
-    if places.stride(-1) == 0:
-        return places[..., :1]
-    first = places.masked_fill(places <= 0, float("inf")).amin(-1, keepdim=True)
-    return torch.where(first.isinf(), places.amin(-1, keepdim=True), first)
-
-
-def _without_constant_dims(places: Tensor) -> Tensor:
-    """The same with one entry along every expanded dimension but the last."""
-    for dim in range(places.dim() - 1):
-        if places.stride(dim) == 0:
-            places = places.narrow(dim, 0, 1)
-    return places
-
-
-def grid_sizes(places: list[float], sizes: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The sizes of the grid that these places of a map make up, each row and column of it whole; else None."""
-    if len(places) == torch.Size(sizes).numel():
-        return sizes
-    counts: list[int] = []
-    rest = [int(place) - 1 for place in places]
-    for size in reversed(sizes):
-        counts.insert(0, len({place % size for place in rest}))
-        rest = [place // size for place in rest]
-    return tuple(counts) if places and torch.Size(counts).numel() == len(places) else None

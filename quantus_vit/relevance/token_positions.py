@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .place_numbers import first_place, grid_sizes
 from .position_functions import VIEWS
-from .positions import first_place, grid_sizes
 from .tensors import map_tensors, tensors_in
 
 __all__ = ["NOWHERE", "MixedPlacesError", "PositionTable", "Positions", "Record"]
