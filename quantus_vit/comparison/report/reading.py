@@ -9,7 +9,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,11 +25,11 @@ from ..significance import SignificanceRow
 from ..statistics import ClassRow, SpreadRow, TableRow
 from .pictures import PictureStore
 from .recording import PICTURES, RUN_FILE
+from .row_files import read_rows
 
-__all__ = ["CaseFacts", "MethodFacts", "MetricFacts", "RunFolder", "read_rows", "read_run"]
+__all__ = ["CaseFacts", "MethodFacts", "MetricFacts", "RunFolder", "read_run"]
 
 Row = TypeVar("Row")
-_READERS = {"int": int, "float": float, "str": str}
 
 
 @dataclass(frozen=True)
@@ -228,37 +228,6 @@ class RunFolder:
 
     def _rows(self, name: str, row_type: type[Row]) -> list[Row]:
         return read_rows(self.folder / name, row_type)
-
-
-def read_rows(file: Path, row_type: type[Row]) -> list[Row]:
-    """Rows of a CSV file as records; none where there is no such file.
-
-    Parameters
-    ----------
-    file : Path
-    row_type : type
-        A dataclass of numbers and texts, with a column for each field; further columns are left out.
-
-    Raises
-    ------
-    ValueError
-        A column is missing, or a row is damaged.
-    """
-    if not file.exists():
-        return []
-    wanted = {field.name: field for field in fields(row_type)}  # type: ignore[arg-type]
-    with file.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        lacking = {name for name, field in wanted.items() if field.default is MISSING} - set(reader.fieldnames or ())
-        if lacking:
-            raise ValueError(f"{str(file)!r} lacks the columns {', '.join(sorted(lacking))}; run its command again")
-        try:
-            return [
-                row_type(**{k: _READERS[str(wanted[k].type)](v) for k, v in row.items() if k in wanted})
-                for row in reader
-            ]
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{str(file)!r} is damaged at line {reader.line_num}: {error}") from error
 
 
 def _as_numbers(cells: Sequence[str]) -> list[Any]:

@@ -154,7 +154,7 @@ def test_an_unfinished_run_says_so_first(folder) -> None:
 
 
 def test_sections_without_data_are_left_out(folder) -> None:
-    for name in ("curves.csv", "meta_evaluation.csv", "errors.csv", "notes.csv", "by_class.csv"):
+    for name in ("curves.csv", "meta_evaluation.csv", "errors.csv", "notes.csv", "by_class.csv", "sensitivity.csv"):
         (folder / name).unlink()
     for file in (folder / "pictures").iterdir():
         file.unlink()

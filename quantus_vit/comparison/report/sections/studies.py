@@ -9,7 +9,8 @@ from typing import Any
 
 from ...confounders import ConfounderRow, ConfounderTables, RelianceRow, confounder_findings
 from ..html import Section, data_table, items, number, text_of
-from ..reading import RunFolder, read_rows
+from ..reading import RunFolder
+from ..row_files import read_rows
 
 __all__ = ["confounders_section", "removal_section", "sensitivity_section"]
 
