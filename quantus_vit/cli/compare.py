@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .compare_settings import settings_of
-from .data_options import is_drawn, parse_items
+from .data_options import absolute_spec, is_drawn, options_of
 from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options, check_launcher
 from .result_folder import result_folder
@@ -246,7 +245,7 @@ def _model_and_data(args: argparse.Namespace, device: str) -> tuple[Classifier, 
             return load_model(phantom_checkpoint_path() if args.model is None else args.model, device)
 
     if not is_drawn(args.data):
-        dataset = open_data(args.data, args.split, **_data_options(args))
+        dataset = open_data(args.data, args.split, **options_of(args))
         return load(), dataset
     classifier = load()
     return classifier, _data(args, args.split, classifier)
@@ -257,7 +256,7 @@ def _data(args: argparse.Namespace, split: str, classifier: Classifier) -> XrayD
     from ..data import open_data
 
     drawn = {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)} if is_drawn(args.data) else {}
-    return open_data(args.data, split, **{**drawn, **_data_options(args)})
+    return open_data(args.data, split, **{**drawn, **options_of(args)})
 
 
 def _with_choices(
@@ -276,32 +275,16 @@ def _with_choices(
     return replace(protocol, chosen=tuple(chosen))
 
 
-def _data_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What the user set of the data: ``--data-options``, and ``--subset``, which is one of them."""
-    options = parse_items("--data-options", args.data_options or (), {"split": "--split does"})
-    if args.subset is not None and "subset" in options:
-        raise ValueError("--subset and --data-options both set the subset; give it once")
-    return options if args.subset is None else {"subset": args.subset, **options}
-
-
 def _protocol(
     args: argparse.Namespace, settings: dict[str, Any], classifier: Classifier, dataset: XrayDataset
 ) -> Protocol:
     from ..comparison.planning import with_facts
 
-    options = tuple(f"{key}={value!r}" for key, value in sorted(_data_options(args).items()))
-    where = _absolute(args.data)
+    options = tuple(f"{key}={value!r}" for key, value in sorted(options_of(args).items()))
+    where = absolute_spec(args.data)
     return with_facts(
         settings, classifier, dataset, data=where, data_options=options, classes=tuple(args.classes or ())
     )
-
-
-def _absolute(spec: str) -> str:
-    """A SPEC whose place is a file or folder, by its absolute path, so that it can be found again from elsewhere."""
-    kind, colon, place = spec.partition(":")
-    if os.path.exists(spec):
-        return os.path.abspath(spec)
-    return f"{kind}:{os.path.abspath(place)}" if colon and place and os.path.exists(place) else spec
 
 
 def _phantom_notice(protocol: Protocol, shipped: bool) -> str:

@@ -5,11 +5,13 @@ Knows kinds of data by their table alone.
 
 from __future__ import annotations
 
+import argparse
 import ast
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["drawn_options", "is_drawn", "parse_items"]
+__all__ = ["absolute_spec", "drawn_options", "is_drawn", "options_of", "parse_items"]
 
 
 def parse_items(option: str, items: Sequence[str], reserved: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -63,3 +65,19 @@ def is_drawn(data: str) -> bool:
 
     spec, _ = find_dataset(data)
     return spec.options is not None and {"count", "seed", "image_size"} <= spec.options.keys()
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the user set of the data: ``--data-options``, and ``--subset``, which is one of them."""
+    options = parse_items("--data-options", args.data_options or (), {"split": "--split does"})
+    if args.subset is not None and "subset" in options:
+        raise ValueError("--subset and --data-options both set the subset; give it once")
+    return options if args.subset is None else {"subset": args.subset, **options}
+
+
+def absolute_spec(spec: str) -> str:
+    """A SPEC whose place is a file or folder, by its absolute path, so that it can be found again from elsewhere."""
+    kind, colon, place = spec.partition(":")
+    if os.path.exists(spec):
+        return os.path.abspath(spec)
+    return f"{kind}:{os.path.abspath(place)}" if colon and place and os.path.exists(place) else spec
