@@ -21,7 +21,7 @@ from .protocols import PROTOCOLS
 from .rows import forget_failures
 from .runner import ComparisonRun
 from .summary import summarise, write_summary
-from .val_choice import choose_on_val
+from .val_choice import VAL_SPLIT, choose_on_val, is_left_to_val
 
 __all__ = ["META_FOLDER", "judge_metrics"]
 
@@ -68,8 +68,9 @@ def judge_metrics(
         features_in_step=default_features_in_step(size), samples=samples,
         findings=settings["findings"], methods=settings["methods"], truth=settings["truth"], chosen=(),
     )  # fmt: skip
-    val = open_data("phantom", "Val", count=_PHANTOMS, image_size=max(size))
-    judged = choose_on_val(place, judged, classifier, val, device, quiet, report_only)
+    if is_left_to_val(judged):
+        val = open_data("phantom", VAL_SPLIT, count=_PHANTOMS, image_size=max(size))
+        judged = choose_on_val(place, judged, classifier, val, device, quiet, report_only)
     plan, _, labels = make_plan(judged, classifier, dataset, device)
     with locked(place):
         logs = prepare(place, judged, {})

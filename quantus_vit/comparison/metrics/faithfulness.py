@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from itertools import pairwise
 from operator import attrgetter
 from statistics import fmean
@@ -11,7 +12,6 @@ from typing import Any
 from ..protocol import Protocol
 from .base import MetricSpec, by_baseline, common_settings, metric_of_quantus, of_package, of_quantus, only_abs
 from .one_by_one import OneByOne, only_value
-from .unchecked import without_checks
 
 __all__ = ["SPECS", "area_under_curve"]
 
@@ -38,6 +38,20 @@ def _patches(protocol: Protocol) -> dict[str, Any]:
         "seed": protocol.tie_seed,
         "abs": protocol.abs,
     }
+
+
+def _without_checks(name: str) -> Callable[..., Any]:
+    """Builder of a metric of Quantus that replaces values by a baseline; of a release other than 0.6 as it is."""
+
+    def build(**settings: Any) -> Any:
+        metric = metric_of_quantus(name)
+        if not version("quantus").startswith("0.6."):
+            return metric(**settings)
+        from ..unchecked import Unchecked
+
+        return Unchecked(metric, settings)
+
+    return build
 
 
 def _removal_curve(**settings: Any) -> Any:
@@ -93,7 +107,7 @@ SPECS = (
         summary="the paper's: correlation of a step's relevance with the drop of the score without it",
         category="faithfulness",
         higher_is_better=True,
-        build=without_checks("FaithfulnessEstimate"),
+        build=_without_checks("FaithfulnessEstimate"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),
@@ -103,7 +117,7 @@ SPECS = (
         summary="area under the score's curve while pixels are replaced in order of relevance; lower is better",
         category="faithfulness",
         higher_is_better=False,
-        build=without_checks("PixelFlipping"),
+        build=_without_checks("PixelFlipping"),
         settings=_in_steps,
         variants=by_baseline,
         needs=frozenset({"order"}),

@@ -1,4 +1,4 @@
-"""Metrics of Quantus 0.6 spared two checks that cost more than the scores. Quantus is imported where one is built.
+"""Metrics of Quantus 0.6 spared two checks that cost more than the scores.
 
 Both ways are keywords of Quantus' own, ``normalise_func`` and ``perturb_func``; scores are the same to the bit.
 """
@@ -6,30 +6,17 @@ Both ways are keywords of Quantus' own, ``normalise_func`` and ``perturb_func``;
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .base import metric_of_quantus
-
-__all__ = ["Unchecked", "without_checks"]
+__all__ = ["Unchecked"]
 
 Array = npt.NDArray[Any]
 
 _LOOKED_AT = 64
 """Replaced values of an image that are looked at for a change, before all of them are."""
-
-
-def without_checks(name: str) -> Callable[..., Any]:
-    """Builder of a metric of Quantus that replaces values by a baseline; of a release other than 0.6 as it is."""
-
-    def build(**settings: Any) -> Any:
-        metric = metric_of_quantus(name)
-        return Unchecked(metric, settings) if version("quantus").startswith("0.6.") else metric(**settings)
-
-    return build
 
 
 class Unchecked:
@@ -49,9 +36,15 @@ class Unchecked:
 
     def __init__(self, metric: Any, settings: Mapping[str, Any]) -> None:
         self._metric, self._settings = metric, dict(settings)
-        plain = metric(**settings)  # what it refuses, it refuses now
-        self._normalise: Callable[[Array], Array] | None = plain.normalise_func if plain.normalise else None
-        self._perturb: Callable[..., Array] = plain.perturb_func
+        self._plain = metric(**settings)  # what it refuses, it refuses now
+        self._normalise: Callable[[Array], Array] | None = self._plain.normalise_func if self._plain.normalise else None
+        self._perturb: Callable[..., Array] = self._plain.perturb_func
+
+    def __getattr__(self, name: str) -> Any:
+        """A setting of the metric."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._plain, name)
 
     def __call__(self, *, a_batch: Array, batch_size: int, **arguments: Any) -> Any:
         """What the metric returns."""
