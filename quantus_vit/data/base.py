@@ -209,7 +209,7 @@ class XrayDataset:
         record = self.records[index]
         grey = self.grey(index)
         masks = {
-            finding: preprocessing.mask(_at_shape(annotation.read(), grey.shape, finding, record.path))
+            finding: preprocessing.mask(_at_shape(_read(annotation, finding, record), grey.shape, finding, record.path))
             for finding, annotation in record.annotations.items()
         }
         kinds = {finding: annotation.kind for finding, annotation in record.annotations.items()}
@@ -237,6 +237,14 @@ def _check_records(name: str, class_names: tuple[str, ...], task: str, records: 
     if len({record.identity for record in records}) < len(records):
         [(identity, count)] = Counter(record.identity for record in records).most_common(1)
         raise ValueError(f"{count} records of {name} have the identity {identity!r}; each needs its own")
+
+
+def _read(annotation: Annotation, finding: str, record: Record) -> npt.NDArray[np.bool_]:
+    """Read a mask; what is wrong with its file is told with the image that it belongs to."""
+    try:
+        return annotation.read()
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"the mask of {finding!r} of {record.path!r}: {error}") from error
 
 
 def _at_shape(mask: npt.NDArray[np.bool_], shape: tuple[int, ...], finding: str, path: str) -> npt.NDArray[np.bool_]:
