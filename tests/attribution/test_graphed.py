@@ -30,7 +30,7 @@ from .host_waits import counted_waits
 
 # How often the host waits for the device in one call of each method, of a ViT with a class token and GELU.
 WAITS = {
-    TransformerLRP: 9, AttnLRP: 5, AttentionRollout: 1, GenericAttention: 1, LeGrad: 7, LibraGrad: 6, TokenTM: 5,
+    TransformerLRP: 9, AttnLRP: 5, AttentionRollout: 1, GenericAttention: 1, LeGrad: 7, LibraGrad: 6, TokenTM: 1,
     PositionalLRP: 5, BeyondIntuition: 27,
 }  # fmt: skip
 GRAPHED = [method for method in WAITS if method is not BeyondIntuition]

@@ -137,8 +137,9 @@ def test_polygons_by_the_centres_of_pixels(corners):
         for column in range(12):
             x, y = column + 0.5, row + 0.5
             # Points on an outline belong to either side.
-            if inside(corners, x - 1e-6, y) == inside(corners, x + 1e-6, y):
-                assert mask[row, column] == inside(corners, x, y)
+            left, right = inside(corners, x - 1e-6, y), inside(corners, x + 1e-6, y)
+            if left == right:
+                assert mask[row, column] == left
 
 
 def test_polygons_are_united_and_one_that_crosses_itself_is_not():
