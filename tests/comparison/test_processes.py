@@ -117,7 +117,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     model = make_checkpoint(tmp_path_factory.mktemp("model") / "model.safetensors")
-    arguments = ["--checkpoint", str(model), "--samples", "12", "--methods", *METHODS, "--tie-breaks", "2"]
+    arguments = ["--checkpoint", str(model), "--samples", "24", "--methods", *METHODS, "--tie-breaks", "2"]
     made = Nursery(PRELUDE, "compare", *arguments, "--device", "cpu", "--threads", "1")
     yield made
     made.close()
