@@ -58,6 +58,9 @@ class TensorMap(Generic[Value]):
     def __init__(self) -> None:
         self._entries: dict[int, tuple[weakref.ref[Tensor], Value]] = {}
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, x: Tensor) -> bool:
         return id(x) in self._entries
 

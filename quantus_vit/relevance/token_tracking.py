@@ -7,7 +7,6 @@ that would mix tokens in another way is refused. What each function does is in `
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from .location import ModuleLocator
 from .routing import METADATA
+from .tensors import TensorMap
 from .token_positions import NOWHERE, MixedPlacesError, Positions, PositionTable, Record
 from .training_mode import DROPOUTS, OF_TRAINING, refuse_training
 
@@ -66,7 +66,7 @@ class TokenTracking(TorchFunctionMode):
         self.table = PositionTable()
         self._locator = ModuleLocator(model)
         self._own = {id(x) for x in (*model.parameters(), *model.buffers())}
-        self._records: dict[int, tuple[weakref.ref[Tensor], Record | None]] = {}  # of a forward; some have died
+        self._records: TensorMap[Record | None] = TensorMap()  # of a forward
         self._removed: dict[Positions, Tensor] = {}
         self._lengths: set[int] = set()
         self._size = 0
@@ -119,12 +119,7 @@ class TokenTracking(TorchFunctionMode):
 
     def record_of(self, x: Tensor) -> Record | None:
         """What is known of a tensor; None where it does not come from the images."""
-        found = self._records.get(id(x))
-        return found[1] if found is not None and found[0]() is x else None
-
-    def _is_noted(self, x: Tensor) -> bool:
-        found = self._records.get(id(x))
-        return found is not None and found[0]() is x
+        return self._records.get(x)
 
     def sets_of(self, x: Tensor) -> tuple[Positions, ...]:
         """Its sets of positions; none where it does not come from the images, or holds no place."""
@@ -134,7 +129,7 @@ class TokenTracking(TorchFunctionMode):
     def note(self, result: Any, record: Any) -> Any:
         """Note the record of a result; for several tensors one record for all, or a list of one each."""
         if isinstance(result, Tensor):
-            self._records[id(result)] = (weakref.ref(result), record)
+            self._records[result] = record
         elif isinstance(result, (tuple, list)):
             records = record if isinstance(record, list) else [record] * len(result)
             for part, its in zip(result, records, strict=True):
@@ -184,7 +179,7 @@ class TokenTracking(TorchFunctionMode):
             return
         for x in _tensors_of(args, options):
             of_tokens = x.dim() > 2 and x.shape[0] == self._size and bool(self._lengths.intersection(x.shape[1:]))
-            if of_tokens and id(x) not in self._own and not self._is_noted(x):
+            if of_tokens and id(x) not in self._own and x not in self._records:
                 raise self.refusal(
                     func,
                     "reads a tensor that no torch function seen here made (but a script or an extension)",
