@@ -10,16 +10,13 @@ from pathlib import Path
 
 from ..assets import phantom_checkpoint_path
 from ..data import open_data
-from ..files import locked
 from ..models import load_model
 from .cases import data_digest
-from .folder import prepare
 from .meta_evaluation import MetaRow
 from .planning import make_plan, model_digest
 from .protocol import Protocol, default_features_in_step
 from .protocols import PROTOCOLS
-from .rows import forget_failures
-from .runner import ComparisonRun
+from .side_run import side_run
 from .summary import summarise, write_summary
 from .val_choice import VAL_SPLIT, choose_on_val, is_left_to_val
 
@@ -72,12 +69,7 @@ def judge_metrics(
         val = open_data("phantom", VAL_SPLIT, count=_PHANTOMS, image_size=max(size))
         judged = choose_on_val(place, judged, classifier, val, device, quiet, report_only)
     plan, _, labels = make_plan(judged, classifier, dataset, device)
-    with locked(place):
-        logs = prepare(place, judged, {})
-        forget_failures(logs, retry_failed=not report_only)
-        run = ComparisonRun(plan, logs)
-        if not report_only:
-            run.run(quiet)
+    with side_run(place, judged, plan, quiet, report_only) as run:
         summary = summarise(run, labels)
         write_summary(place, summary)
     return summary.meta

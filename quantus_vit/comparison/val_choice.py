@@ -6,26 +6,22 @@ metrics.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from ..data import XrayDataset
-from ..files import locked
 from ..models import Classifier
 from .calls import Call
 from .cases import data_digest
-from .folder import prepare
 from .methods import METHODS
 from .metrics import METRICS
 from .plan import Plan
 from .planning import make_plan, try_first_image
 from .protocol import VAL_SAMPLES, Protocol
-from .rows import forget_failures
-from .runner import ComparisonRun
-from .scores import Score
+from .scores import Score, finite
+from .side_run import side_run
 from .statistics import grouped
 
 __all__ = ["VAL_FOLDER", "VAL_SPLIT", "choose_on_val", "is_left_to_val"]
@@ -101,14 +97,9 @@ def choose_on_val(
         primary="", truth="", removal_shift=0, chosen=(),
     )  # fmt: skip
     plan, _, _ = make_plan(trial, classifier, val, device)
-    with locked(place):
-        if not report_only:
-            try_first_image(plan)
-        logs = prepare(place, plan.protocol, {})
-        forget_failures(logs, retry_failed=not report_only)
-        run = ComparisonRun(plan, logs)
-        if not report_only:
-            run.run(quiet)
+    if not report_only:
+        try_first_image(plan)
+    with side_run(place, plan.protocol, plan, quiet, report_only) as run:
         return replace(protocol, chosen=_choices(asked, plan, run.scores()))
 
 
@@ -134,7 +125,7 @@ def _choices(asked: Sequence[Call], plan: Plan, scores: Sequence[Score]) -> tupl
     """Entries "ROW=VALUE" for each metric and mask that has a score."""
     by_row: dict[str, list[float]] = {}
     for (metric, _), rows in grouped(scores).items():
-        known = [row.score for row in rows if not math.isnan(row.score)]
+        known = finite(rows)
         if known:
             by_row.setdefault(metric, []).append(fmean(known))
     chosen = []

@@ -5,19 +5,16 @@ Knows plan, runner and folder; a rerun goes on where the last one stopped, as an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ...files import locked
 from ...relevance import tokens_removed
-from ..folder import prepare
 from ..maps import MapStore
 from ..plan import Plan
 from ..planning import make_plan
-from ..rows import forget_failures
-from ..runner import ComparisonRun
+from ..side_run import side_run
 from ..statistics import write_table
 from .agreement import AgreementRow, SensitivityRow, agreement, sensitivity_rows
 from .grid import GridPlan, SensitivityGrid
@@ -99,13 +96,8 @@ def study_sensitivity(
     if report_only and not (place / "scores.csv").exists():
         return None
     points, run_plan = plan_sensitivity(plan, grid)
-    with locked(place):
-        logs = replace(prepare(place, points.settings, {}), maps=MapStore(folder / "maps"))
-        forget_failures(logs, retry_failed=not report_only)
-        run = ComparisonRun(run_plan, logs)
-        if not report_only:
-            run.run(quiet)
-    scores = run.scores()
+    with side_run(place, points.settings, run_plan, quiet, report_only, MapStore(folder / "maps")) as run:
+        scores = run.scores()
     higher = {scorer.name: scorer.spec.higher_is_better for scorer in run_plan.scorers}
     found = SensitivityTables(
         sensitivity_rows(scores, points.points, points.roles, higher),
