@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from ..comparison.explaining import ExplainedImage, MethodCall
-from ..comparison.prediction import NOTHING, named_predictions, probabilities_of
+from ..comparison.prediction import probabilities_of
 from ..comparison.progress import map_bar
 from ..comparison.protocol import image_seed
 from ..data.images import read_grey
@@ -31,8 +31,8 @@ from .inputs import InputImage
 from .places import Places
 from .results import Results
 from .settings import Outcome, Settings
-from .table import TableRow
-from .wording import class_index, listed_prediction
+from .table import explained_row, failed_row
+from .wording import listed_prediction, target_of
 
 __all__ = ["Gallery"]
 
@@ -132,18 +132,11 @@ class Gallery:
             grey = read_grey(image.path, self._settings.pixel_range)
             tensor = self._classifier.preprocessing.image(grey)
             probabilities = probabilities_of(self._classifier, tensor, self._device)
-            target = self._target(image, probabilities)
+            target = target_of(image, self._settings, self._classifier.class_names, probabilities)
         except (ValueError, OSError) as error:
             self._fail(image, error, results)
             return None
         return _Read(image, grey, tensor, probabilities, target)
-
-    def _target(self, image: InputImage, probabilities: Sequence[float]) -> int:
-        if image.target:
-            return class_index(image.target, self._classifier.class_names)
-        if self._settings.target is not None:
-            return self._settings.target
-        return max(range(len(probabilities)), key=probabilities.__getitem__)
 
     def _explain(self, call: MethodCall, read: Sequence[_Read], results: Results) -> list[tuple[int, Array, float]]:
         """Number, map and seconds of each image that the method explains."""
@@ -205,7 +198,10 @@ class Gallery:
                 self._fail(one.input, error, results, call.label)
                 continue
             written += 1
-            results.add_row(self._row(one, explanation, seconds[call.label], files))
+            row = explained_row(
+                one.input, self._classifier, one.probabilities, one.target, call.label, seconds[call.label], files
+            )
+            results.add_row(row)
             if bar is not None:
                 self._say(one, explanation, files, bar)
         self._add_to_summaries(one, maps, results)
@@ -236,20 +232,6 @@ class Gallery:
             source=one.input.path,
         )
 
-    def _row(self, one: _Read, explanation: Explanation, seconds: float, files: Sequence[Path]) -> TableRow:
-        predicted = named_predictions(self._classifier, one.probabilities)
-        return TableRow(
-            image=one.input.name,
-            source=one.input.public_source,
-            prediction="|".join(predicted) or NOTHING,
-            target=explanation.target,
-            probability=f"{explanation.probability:.6g}",
-            method=explanation.method,
-            seconds=f"{seconds:.3f}",
-            file="|".join(file.name for file in files),
-            probabilities=" ".join(f"{value:.6g}" for value in one.probabilities),
-        )
-
     def _say(self, one: _Read, explanation: Explanation, files: Sequence[Path], bar: tqdm[Any]) -> None:
         line = f"predicted {explanation.prediction}; {explanation.heading}: {', '.join(map(str, files))}"
         with _paused(bar):
@@ -257,8 +239,7 @@ class Gallery:
 
     def _fail(self, image: InputImage, error: Exception, results: Results, method: str = "") -> None:
         self._failures.append((image, error))
-        message = " ".join(image.public(str(error)).split()) or type(error).__name__
-        results.add_row(TableRow(image.name, image.public_source, method=method, error=message))
+        results.add_row(failed_row(image, error, method))
 
 
 def _paused(bar: tqdm[Any]) -> AbstractContextManager[Any]:

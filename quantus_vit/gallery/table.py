@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ..comparison.prediction import NOTHING, named_predictions
 from ..files import write_whole
+from ..models import Classifier
+from .inputs import InputImage
 
-__all__ = ["TableRow", "write_table"]
+__all__ = ["TableRow", "explained_row", "failed_row", "write_table"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,35 @@ class TableRow:
     file: str = ""
     error: str = ""
     probabilities: str = ""
+
+
+def explained_row(
+    image: InputImage,
+    classifier: Classifier,
+    probabilities: Sequence[float],
+    target: int,
+    method: str,
+    seconds: float,
+    files: Sequence[Path],
+) -> TableRow:
+    """The row of a map that was made and written."""
+    return TableRow(
+        image=image.name,
+        source=image.public_source,
+        prediction="|".join(named_predictions(classifier, probabilities)) or NOTHING,
+        target=classifier.class_names[target],
+        probability=f"{probabilities[target]:.6g}",
+        method=method,
+        seconds=f"{seconds:.3f}",
+        file="|".join(file.name for file in files),
+        probabilities=" ".join(f"{value:.6g}" for value in probabilities),
+    )
+
+
+def failed_row(image: InputImage, error: Exception, method: str = "") -> TableRow:
+    """The row of an image, or of one of its maps, that failed; the message tells no more of a patient than the name."""
+    message = " ".join(image.public(str(error)).split()) or type(error).__name__
+    return TableRow(image.name, image.public_source, method=method, error=message)
 
 
 def write_table(path: Path, rows: Sequence[TableRow]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from ..comparison.explaining import MethodCall
-from ..comparison.prediction import NOTHING, named_predictions, probabilities_of
+from ..comparison.prediction import probabilities_of
 from ..comparison.progress import map_bar
 from ..errors import UnsupportedOperationError
 from ..models import Classifier
@@ -28,8 +27,8 @@ from .inputs import InputImage
 from .nifti import Volume, is_volume, read_volume
 from .places import Places
 from .settings import Outcome, Settings
-from .table import TableRow, write_table
-from .wording import class_index, listed_prediction
+from .table import TableRow, explained_row, failed_row, write_table
+from .wording import listed_prediction, target_of
 
 __all__ = ["VolumeGallery", "are_volumes"]
 
@@ -142,7 +141,8 @@ class VolumeGallery:
             volume = read_volume(image.path)
             tensor = self._tensor(volume)
             probabilities = self._probabilities(tensor)
-            read = _Read(image, volume, tensor, probabilities, self._target(image, probabilities))
+            target = target_of(image, self._settings, self._classifier.class_names, probabilities)
+            read = _Read(image, volume, tensor, probabilities, target)
         except (ValueError, OSError) as error:
             self._fail(image, error)
             return False
@@ -161,7 +161,9 @@ class VolumeGallery:
         seconds = time.perf_counter() - started
         path = self._places.path(read.input, call.label, FORMATS["nifti"])
         save_nifti(path, relevance, read.volume.affine, f"{call.label}. {RESEARCH_ONLY}", read.volume.code)
-        self._rows.append(self._row(read, call, seconds, path))
+        self._rows.append(
+            explained_row(read.input, self._classifier, read.probabilities, read.target, call.label, seconds, [path])
+        )
         if not quiet:
             told, name = (
                 listed_prediction(self._classifier, read.probabilities),
@@ -192,13 +194,6 @@ class VolumeGallery:
                 f"the model does not take volumes (C, D, H, W) of {tuple(tensor.shape)}: {error}"
             ) from error
 
-    def _target(self, image: InputImage, probabilities: Sequence[float]) -> int:
-        if image.target:
-            return class_index(image.target, self._classifier.class_names)
-        if self._settings.target is not None:
-            return self._settings.target
-        return max(range(len(probabilities)), key=probabilities.__getitem__)
-
     def _map(self, call: MethodCall, read: _Read) -> Array:
         method = EXPLAINERS[call.spec.name].load()(self._classifier.module, **call.options)
         maps = method.attribute(read.tensor[None].to(self._device), read.target)
@@ -209,20 +204,6 @@ class VolumeGallery:
             raise ValueError(f"{call.label}: the map has values that are no finite numbers")
         return np.asarray(relevance)
 
-    def _row(self, read: _Read, call: MethodCall, seconds: float, path: Path) -> TableRow:
-        return TableRow(
-            image=read.input.name,
-            source=read.input.public_source,
-            prediction="|".join(named_predictions(self._classifier, read.probabilities)) or NOTHING,
-            target=self._classifier.class_names[read.target],
-            probability=f"{read.probabilities[read.target]:.6g}",
-            method=call.label,
-            seconds=f"{seconds:.3f}",
-            file=path.name,
-            probabilities=" ".join(f"{value:.6g}" for value in read.probabilities),
-        )
-
     def _fail(self, image: InputImage, error: Exception, method: str = "") -> None:
         self._failures.append((image, error))
-        message = " ".join(image.public(str(error)).split()) or type(error).__name__
-        self._rows.append(TableRow(image.name, image.public_source, method=method, error=message))
+        self._rows.append(failed_row(image, error, method))
