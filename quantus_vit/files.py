@@ -14,7 +14,7 @@ __all__ = ["locked", "write_whole"]
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file under another name first; a crash leaves the file of before.
+    """Write a file under another name first, each process under its own; a crash leaves the file of before.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     OSError
         It cannot be written; the error names ``path``.
     """
-    partial = path.with_name(f".{path.name}.new")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with open(partial, "wb") as file:
             write(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from ..files import write_whole
 
 __all__ = ["load_arrays", "save_arrays"]
 
@@ -35,9 +36,4 @@ def save_arrays(file: Path, **arrays: npt.NDArray[Any]) -> None:
         The disk is full, read-only, or the like.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.npz")
-    try:
-        np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(file, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]

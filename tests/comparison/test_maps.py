@@ -35,8 +35,8 @@ def test_maps_of_other_images_classes_and_methods_are_kept_apart(tmp_path) -> No
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch) -> None:
-    def full(path, **_):
-        path.write_bytes(b"half")
+    def full(stream, **_):
+        stream.write(b"half")
         raise OSError(28, "No space left on device")
 
     store = MapStore(tmp_path)
