@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .compare_settings import settings_of
-from .data_options import absolute_spec, is_drawn, options_of
+from .data_options import absolute_spec, drawn_options, is_drawn, options_of
 from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options, check_launcher
 from .result_folder import result_folder
@@ -255,7 +255,7 @@ def _data(args: argparse.Namespace, split: str, classifier: Classifier) -> XrayD
     """Open a split, drawn at the model's size where it is drawn."""
     from ..data import open_data
 
-    drawn = {"count": _PHANTOM_COUNT, "image_size": max(classifier.preprocessing.size)} if is_drawn(args.data) else {}
+    drawn = drawn_options(args.data, count=_PHANTOM_COUNT, image_size=max(classifier.preprocessing.size))
     return open_data(args.data, split, **{**drawn, **options_of(args)})
 
 
