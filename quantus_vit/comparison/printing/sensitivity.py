@@ -33,7 +33,6 @@ def draw_printed_sensitivity(request: PrintRequest) -> Figure | None:
         return None
     methods = _by_mean_place(rows)
     height = _ROW * len(methods) + 1.05
-    height = _ROW * len(methods) + 1.05
     metrics = metrics[: max(1, int(TALLEST / height))]
     figure = Figure(figsize=(request.width, height * len(metrics) + 0.15), layout="constrained")
     agreed = {row.group: row for row in request.run.sensitivity_agreement}
