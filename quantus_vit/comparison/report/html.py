@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Section", "breakable", "data_table", "items", "number", "plain", "text_of"]
+__all__ = ["Section", "breakable", "data_table", "folded", "items", "number", "plain", "text_of"]
 
 _LONG = 45
+_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=\w)(?=\[)|(?<==)|(?<=,)(?!\s)")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def text_of(value: Any) -> str:
 
 
 def breakable(name: str) -> str:
-    """A name as HTML that may go on in the next line where its words part: ``FaithfulnessEstimate[baseline=black]``."""
-    return "<wbr>".join(text_of(part) for part in re.split(r"(?<=[a-z])(?=[A-Z])|(?=\[)|(?<==)|(?<=,)", name))
+    """Text as HTML whose names may go on in the next line where their words part, as ``SaCo[groups=5]`` before "["."""
+    return "<wbr>".join(text_of(part) for part in _PARTS.split(name))
 
 
 def number(value: float) -> str:
@@ -69,7 +70,7 @@ def plain(value: Any) -> str:
 
 def items(sentences: Iterable[str]) -> str:
     """A list of sentences."""
-    return f"<ul>{''.join(f'<li>{text_of(sentence)}</li>' for sentence in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{breakable(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], strong: Iterable[int] = ()) -> str:
@@ -86,7 +87,7 @@ def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]],
         Numbers of the rows that stand out.
     """
     out = set(strong)
-    head = "".join(f'<th scope="col">{text_of(name)}</th>' for name in header)
+    head = "".join(f'<th scope="col">{breakable(name)}</th>' for name in header)
     body = []
     for index, cells in enumerate(rows):
         row = "".join(_cell(cell) for cell in cells)
@@ -98,11 +99,19 @@ def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]],
     )
 
 
+def folded(words: str, content: str) -> str:
+    """Content that is shown when its line of words is pressed."""
+    return f"<details><summary>{breakable(words)}</summary>{content}</details>"
+
+
 def _cell(cell: Any) -> str:
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         text = str(cell)
-        # Short cells stay on one line, so that intervals and names are read at a glance.
-        return f'<td class="long">{text_of(text)}</td>' if len(text) > _LONG else f"<td>{text_of(text)}</td>"
+        # Short cells stay on one line, so that intervals are read at a glance; names may break on a narrow screen.
+        if len(text) > _LONG:
+            return f'<td class="long">{breakable(text)}</td>'
+        shown = breakable(text)
+        return f'<td class="name">{shown}</td>' if "<wbr>" in shown else f"<td>{shown}</td>"
     if isinstance(cell, int):
         return f'<td class="number">{cell}</td>'
     return f'<td class="number" data-value="{cell:.9g}">{number(cell)}</td>'

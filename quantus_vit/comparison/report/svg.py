@@ -12,19 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..rank_rows import RankRow, joined_ranks
-from .html import text_of
+from .html import breakable, text_of
 
-__all__ = ["Line", "critical_difference_diagram", "line_chart"]
+__all__ = ["Line", "critical_difference_diagram", "line_chart", "rank_list"]
 
 _LINE = 18
 _LETTER = 6.6
+_LOOKS = 8
+"""Colours, and dashes, that the style has."""
+_TURN = 3
+"""By how many dashes a colour that comes again is told from its first line; the scripts' charts have the same."""
 
 
 @dataclass(frozen=True)
 class Line:
     """A line of a chart, with the band around it where its bounds are numbers.
 
-    ``look`` is the number of its colour and dash; None for a line in the background, as of a control.
+    ``look`` numbers the lines that are told apart by colour and dash; None for a line in the background, as of a
+    control.
     """
 
     name: str
@@ -32,6 +37,14 @@ class Line:
     low: Sequence[float]
     high: Sequence[float]
     look: int | None
+
+    @property
+    def classes(self) -> str:
+        """Classes of the page's style for its colour and dash; no pair comes twice among the first 64 lines."""
+        if self.look is None:
+            return "control"
+        turn, colour = divmod(self.look, _LOOKS)
+        return f"look{colour} dash{(colour + _TURN * turn) % _LOOKS}"
 
 
 def critical_difference_diagram(rows: Sequence[RankRow], description: str) -> str:
@@ -74,6 +87,22 @@ def critical_difference_diagram(rows: Sequence[RankRow], description: str) -> st
     return _svg(width, height, description, parts, "cd-diagram")
 
 
+def rank_list(rows: Sequence[RankRow]) -> str:
+    """The same ranks for a narrow screen: a method's name, mean rank and letters over its dot on the scale of ranks."""
+    count, width, top = len(rows), 300, 7
+    axis = _line(6, top, width - 6, top, "grid")
+    entries = []
+    for row in rows:
+        x = 6 + (row.mean_rank - 1) / max(count - 1, 1) * (width - 12)
+        dot = f'<circle cx="{x:.1f}" cy="{top}" r="5" fill="currentColor"/>'
+        scale = f'<svg viewBox="0 0 {width} {2 * top}" width="{width}" height="{2 * top}" aria-hidden="true">'
+        letters = f" <small>{text_of(row.groups)}</small>" if row.groups else ""
+        entries.append(f"<li>{breakable(row.method)}: <b>{row.mean_rank:.2f}</b>{letters}{scale}{axis}{dot}</svg></li>")
+    words = f"Scale: 1, the best, to {count}. Methods that share a letter do not differ significantly."
+    note = f"<li><small>{words}</small></li>"
+    return f'<ul class="ranks">{"".join(entries)}{note}</ul>'
+
+
 def line_chart(lines: Sequence[Line], x_label: str, y_label: str, description: str) -> str:
     """Lines over equal steps from 0 to 1, each with its band; a zero line where zero is inside.
 
@@ -108,21 +137,22 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str, description: s
     )
     for line in sorted(lines, key=lambda line: line.look is not None):
         shares = np.linspace(0, 1, len(line.y))
-        look = "control" if line.look is None else f"look{line.look}"
+        parts.append(f'<g data-line="{text_of(line.name)}">')
         if line.look is not None and not any(math.isnan(v) for v in (*line.low, *line.high)):
             edge = [*zip(shares, line.high, strict=True), *reversed([*zip(shares, line.low, strict=True)])]
             points = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in edge)
-            parts.append(f'<polygon class="band {look}" points="{points}"/>')
+            parts.append(f'<polygon class="band {line.classes}" points="{points}"/>')
         points = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in zip(shares, line.y, strict=True))
-        parts.append(f'<polyline class="line {look}" points="{points}"><title>{text_of(line.name)}</title></polyline>')
+        name = f"<title>{text_of(line.name)}</title>"
+        parts.append(f'<polyline class="line {line.classes}" points="{points}">{name}</polyline></g>')
     return _svg(width, height, description, parts, "chart") + _legend(lines)
 
 
 def _legend(lines: Sequence[Line]) -> str:
     entries = []
     for line in lines:
-        look = "control" if line.look is None else f"look{line.look}"
-        swatch = f'<svg width="34" height="10" aria-hidden="true"><path class="line {look}" d="M1 5H33"/></svg>'
+        path = f'<path class="line {line.classes}" d="M1 5H33"/>'
+        swatch = f'<svg width="34" height="10" aria-hidden="true">{path}</svg>'
         entries.append(f"<li>{swatch} {text_of(line.name)}</li>")
     return f'<ul class="legend">{"".join(entries)}</ul>'
 

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from quantus_vit.comparison.report import write_report
+from quantus_vit.comparison.significance import SignificanceRow
+from quantus_vit.comparison.statistics import write_table
 
-from .folders import EVIL, write_folder
+from .folders import EVIL, METRICS, write_folder
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -36,6 +38,17 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     return write_report([write_folder(tmp_path_factory.mktemp("runs") / "run")])
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory) -> Path:
+    """A page whose second method has a long name without a space."""
+    folder = write_folder(tmp_path_factory.mktemp("runs") / "long")
+    for file in (*folder.glob("*.csv"), *folder.glob("*.json")):
+        text = file.read_text(encoding="utf-8")
+        name = "LimeCXR[replacement=mean,sampling=orthogonal]"
+        file.write_text(text.replace("LimeCXR", f'"{name}"' if file.suffix == ".csv" else name), encoding="utf-8")
+    return write_report([folder])
 
 
 class Opened:
@@ -258,9 +271,9 @@ def test_classes_without_a_map_say_so(opened) -> None:
 def test_details_have_prediction_scores_and_curves(opened) -> None:
     one = opened("#image=3&method=AttnLRP&method=LimeCXR")
     text = one.page.inner_text("#image-details")
-    assert "predicted Normal, wrong" in text
-    assert "0.900 (1.)" in text
-    assert "0.300 (2.)" in text
+    assert "predicted Normal, which is wrong" in text
+    assert "0.900 (place 1)" in text
+    assert "0.300 (place 2)" in text
     assert one.page.locator("#image-details svg.chart").count() == 2
 
 
@@ -286,6 +299,44 @@ def test_tables_sort_filter_and_copy(opened) -> None:
     assert numbers.locator("tbody tr:visible").count() == 5
 
 
+def test_long_tables_are_folded_and_filter_and_copy_take_all_rows(opened, tmp_path) -> None:
+    folder = write_folder(tmp_path / "run")
+    tests = [SignificanceRow(METRICS[0], f"m{i}", "Random", 4, 0.1, 0, 1, 1.0, i / 100, i / 100, 0.5, 4, 0.2)
+             for i in range(60)]  # fmt: skip
+    write_table(folder / "significance.csv", SignificanceRow, tests)
+    page = opened("", write_report([folder]), permissions=["clipboard-read", "clipboard-write"]).page
+    table = page.locator("#ranking div.table", has=page.locator("caption", has_text="Paired tests"))
+    rows = table.locator("tbody tr:visible")
+    assert rows.count() == 20
+    button = table.get_by_role("button", name="Show all 60 rows")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert rows.count() == 60
+    assert page.evaluate("() => document.activeElement.textContent").startswith(f"{METRICS[0]}m20 - Random")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Show the first 20 rows alone"
+    page.keyboard.press(" ")
+    assert rows.count() == 20
+    table.locator("th", has_text="pair").get_by_role("button").click()
+    table.locator("th", has_text="pair").get_by_role("button").click()
+    assert "m59 - Random" in rows.first.inner_text()  # the first rows are those of the new order
+    table.get_by_role("button", name="Copy as CSV").click()
+    page.wait_for_selector("text=Copied")
+    assert len(page.evaluate("() => navigator.clipboard.readText()").splitlines()) == 61
+    table.locator("input").fill("m7 - random")
+    assert rows.count() == 1
+    page.emulate_media(media="print")
+    table.locator("input").fill("")
+    assert rows.count() == 60  # on paper
+
+
+def test_one_method_is_put_in_front_in_the_curves(opened) -> None:
+    page = opened().page
+    page.get_by_label("In front").select_option("LimeCXR")
+    faint = page.locator("#curves g.faint")
+    assert {faint.nth(at).get_attribute("data-line") for at in range(faint.count())} == {"AttnLRP", "Random"}
+
+
 def test_the_heat_map_tells_intervals_on_focus_and_hover(opened) -> None:
     page = opened().page
     cells = page.locator("table.heat td")
@@ -300,10 +351,10 @@ def test_the_heat_map_tells_intervals_on_focus_and_hover(opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(opened, scheme, width) -> None:
+def test_axe_finds_nothing_serious_and_nothing_is_wider_than_the_screen(opened, long_names, scheme, width) -> None:
     if importlib.util.find_spec("axe_playwright_python") is None:
         pytest.skip("needs axe-core: pip install axe-playwright-python")
-    page = opened(viewport={"width": width, "height": 740}, color_scheme=scheme).page
+    page = opened(file=long_names, viewport={"width": width, "height": 740}, color_scheme=scheme).page
     for place in page.locator("details").all():
         place.evaluate("e => { e.open = true }")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width

@@ -33,6 +33,7 @@ from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.report.reading import read_run
 from quantus_vit.comparison.report.recording import model_quality
 from quantus_vit.comparison.report.sections.ranking import _in_words
+from quantus_vit.comparison.report.svg import Line
 from quantus_vit.comparison.scores import Curve, Score
 from quantus_vit.comparison.significance import SignificanceRow
 from quantus_vit.comparison.statistics import TableRow, write_table
@@ -321,6 +322,11 @@ def test_disagreement_is_zero_for_equal_orders_and_two_for_opposite_ones() -> No
     assert disagreement([one, -one]) == pytest.approx(2.0, abs=1e-3)
     assert disagreement([one]) is None
     assert disagreement([one, np.zeros_like(one)]) is None
+
+
+def test_no_two_lines_look_alike() -> None:
+    looks = {Line("m", (), (), (), number).classes for number in range(64)}
+    assert len(looks) == 64
 
 
 def test_the_explorer_has_scores_predictions_and_maps(folder) -> None:

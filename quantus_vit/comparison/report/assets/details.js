@@ -1,10 +1,9 @@
 // Below the pictures: the prediction, the image's scores under each metric, and its removal curves.
 
-import { formatNumber, make } from "./dom.js";
-import { lineChart } from "./charts.js";
+import { breakable, formatNumber, make } from "./dom.js";
+import { lineChart, lookOf, swatch } from "./charts.js";
 
 const ORDERS = { mif: "most relevant first", lif: "least relevant first" };
-const LOOKS = 8;
 
 export function drawDetails(place, shown) {
   const parts = [predictionsOf(shown), scoresOf(shown), ...curvesOf(shown)];
@@ -25,8 +24,8 @@ function predictionsOf({ data, one }) {
       const bar = make("meter", { min: 0, max: 1, value, "aria-label": `probability of ${name}` });
       return make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, value.toFixed(3)), make("td", {}, bar));
     });
-    const caption = make("caption", {}, `${which}predicted ${prediction.predicted}, ${verdict}`);
-    const head = make("tr", {}, ...["class", "probability", "bar"].map((text) => make("th", { scope: "col" }, text)));
+    const caption = make("caption", {}, `${which}predicted ${prediction.predicted}, which is ${verdict}`);
+    const head = make("tr", {}, ...["class", "probability", "as a bar"].map((text) => make("th", { scope: "col" }, text)));
     return make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
   });
   const known = tables.filter((table) => table !== null);
@@ -38,13 +37,14 @@ function scoresOf({ data, state, one }) {
   const rows = data.metrics.map((metric, index) => {
     const cells = state.methods.map((method) => scoreCell(data, one, method, index));
     const direction = metric.higher ? "higher is better" : "lower is better";
-    return make("tr", {}, make("th", { scope: "row" }, metric.row, make("small", {}, ` ${direction}`)), ...cells);
+    return make("tr", {}, make("th", { scope: "row" }, ...breakable(metric.row), make("small", {}, ` ${direction}`)), ...cells);
   });
   const names = ["metric", ...state.methods.map((method) => data.methods[method].label)];
-  const head = make("tr", {}, ...names.map((text) => make("th", { scope: "col" }, text)));
-  const caption = make("caption", {}, `Scores of this image, and the place among all ${data.methods.length} methods`);
-  const table = make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
-  return make("div", { class: "detail" }, make("h3", {}, "Scores"), scrolling("Scores of this image", table));
+  const head = make("tr", {}, ...names.map((text) => make("th", { scope: "col" }, ...breakable(text))));
+  const words = `Scores of this image, and the place among all ${data.methods.length} methods`;
+  const table = make("table", { "aria-label": words }, make("thead", {}, head), make("tbody", {}, ...rows));
+  const told = make("p", { class: "small" }, `${words}.`);
+  return make("div", { class: "detail" }, make("h3", {}, "Scores"), told, scrolling("Scores of this image", table));
 }
 
 function scoreCell(data, one, method, metric) {
@@ -52,7 +52,7 @@ function scoreCell(data, one, method, metric) {
   if (score === null) return make("td", { class: "number" }, "-");
   const sign = data.metrics[metric].higher ? 1 : -1;
   const better = one.scores.filter((row) => row[metric] !== null && sign * row[metric] > sign * score).length;
-  return make("td", { class: "number" }, `${formatNumber(score)} (${better + 1}.)`);
+  return make("td", { class: "number" }, `${formatNumber(score)} (place ${better + 1})`);
 }
 
 function curvesOf({ data, state, one }) {
@@ -70,11 +70,11 @@ function curvesOf({ data, state, one }) {
     return make("figure", {}, make("figcaption", {}, title), lineChart(lines, `Output of the model, ${title}`));
   });
   const entries = state.methods.map((method) =>
-    make("li", { class: `entry look${look(state, method)}` }, data.methods[method].label));
+    make("li", {}, swatch(look(state, method)), ` ${data.methods[method].label}`));
   const key = make("ul", { class: "legend" }, ...entries);
   return [make("div", { class: "detail whole" }, make("h3", {}, "Removal curves"), key, make("div", { class: "charts" }, ...charts))];
 }
 
 function look(state, method) {
-  return state.methods.indexOf(method) % LOOKS;
+  return lookOf(state.methods.indexOf(method));
 }

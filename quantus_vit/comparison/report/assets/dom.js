@@ -26,6 +26,12 @@ export function fillSelect(select, entries) {
   select.replaceChildren(...entries.map(([value, text]) => make("option", { value }, text)));
 }
 
+// A name in parts between which a line may end: FaithfulnessEstimate[baseline=black].
+export function breakable(name) {
+  const parts = name.split(/(?<=[a-z])(?=[A-Z])|(?<=\w)(?=\[)|(?<==)|(?<=,)(?!\s)/);
+  return parts.flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
+}
+
 export function formatNumber(value) {
   if (value === null || Number.isNaN(value)) return "-";
   if (value === 0) return "0";

@@ -6,7 +6,7 @@ import { drawDetails } from "./details.js";
 import { drawPanels } from "./viewer.js";
 import { mediaLoader } from "./loading.js";
 import { unpackPalette } from "./scales.js";
-import { DEFAULTS, formatHash, isExplorerHash, parseHash } from "./state.js";
+import { DEFAULTS, formatHash, isExplorerHash, parseHash, withoutCommonFolders } from "./state.js";
 
 const FIRST_METHODS = 3;
 
@@ -31,6 +31,7 @@ function makeExplorer(data) {
   const load = mediaLoader(data.folder);
   const start = { ...DEFAULTS, methods: startingMethods(data) };
   const viewer = byId("viewer");
+  const shortNames = withoutCommonFolders(data.cases.map((one) => one.path));
   let state = start;
   let numbers = [];
   let told = "";
@@ -47,7 +48,7 @@ function makeExplorer(data) {
 
   function showCases() {
     numbers = chosenCases(data, filters());
-    const names = numbers.map((number) => [number, `${number}: ${data.cases[number - 1].label}, ${data.cases[number - 1].path}`]);
+    const names = numbers.map((number) => [number, `${number}: ${data.cases[number - 1].label}, ${shortNames[number - 1]}`]);
     fillSelect(byId("image"), names);
     const byScore = ["worst", "best"].includes(byId("order").value);
     byId("order-metric").disabled = !byScore;

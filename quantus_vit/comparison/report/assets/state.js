@@ -5,6 +5,15 @@ export const DEFAULTS = {
 };
 const SCALES = ["own", "shared", "signed"];
 
+// Places without the folders that all of them begin with.
+export function withoutCommonFolders(paths) {
+  const parts = paths.map((path) => path.split("/"));
+  const depth = Math.min(...parts.map((names) => names.length)) - 1;
+  let common = 0;
+  while (common < depth && parts.every((names) => names[common] === parts[0][common])) common += 1;
+  return parts.map((names) => names.slice(common).join("/"));
+}
+
 function whole(text, least, most, otherwise) {
   const value = Number(text);
   return text !== null && Number.isInteger(value) && value >= least && value <= most ? value : otherwise;

@@ -1,8 +1,10 @@
 // Tables that can be sorted, filtered and copied as CSV.
 
 import { make } from "./dom.js";
+import { foldable } from "./folding.js";
 
 const FILTER_FROM = 9;
+const PAUSE = 500;
 
 export function startTables() {
   for (const place of document.querySelectorAll("div.table")) improve(place);
@@ -10,31 +12,33 @@ export function startTables() {
 
 function improve(place) {
   const table = place.querySelector("table");
-  const rows = [...table.tBodies[0].rows];
+  const count = table.tBodies[0].rows.length;
+  const rows = foldable(table);
   const tools = make("div", { class: "tools" });
-  if (rows.length >= FILTER_FROM) tools.append(filterOf(table, rows));
-  if (rows.length > 1) makeSortable(table);
+  if (count >= FILTER_FROM) tools.append(filterOf(rows));
+  if (count > 1) makeSortable(table, rows.show);
   tools.append(copyButton(table));
   place.prepend(tools);
+  place.append(rows.button);
+  rows.show();
 }
 
-function filterOf(table, rows) {
+function filterOf(rows) {
   const input = make("input", { type: "search" });
   const count = make("output", {});
+  let telling = 0;
   input.addEventListener("input", () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
-      shown += row.hidden ? 0 : 1;
-    }
-    count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
+    const found = rows.filterBy(input.value);
+    // Told once the typing rests, so that a screen reader does not read a number after every letter.
+    clearTimeout(telling);
+    telling = setTimeout(() => {
+      count.textContent = found.filtered ? `${found.fitting} of ${found.all} rows` : "";
+    }, PAUSE);
   });
   return make("span", {}, make("label", {}, "Filter ", input), " ", count);
 }
 
-function makeSortable(table) {
+function makeSortable(table, sorted) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = make("button", { type: "button", class: "sort" }, ...head.childNodes);
@@ -44,6 +48,7 @@ function makeSortable(table) {
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       sortBy(table, column, down ? -1 : 1);
+      sorted();
     });
   });
 }

@@ -31,7 +31,8 @@ function xrayPanel({ state, one, media }) {
   const stack = picture(media, `X-ray ${state.image}, ${one.label}${masks}`, (context, size) => {
     if (state.masks) drawOutlines(context, media, size);
   });
-  const caption = make("figcaption", {}, make("b", {}, "X-ray"), make("span", {}, `${one.label}${masks}`));
+  const words = [`${one.label}${masks}`, one.path].map((text) => make("span", {}, text));
+  const caption = make("figcaption", {}, make("b", {}, "X-ray"), ...words);
   return make("figure", { class: "panel" }, stack, caption);
 }
 
@@ -46,7 +47,7 @@ function mapPanel({ state, one, media, palette }, method, map) {
   });
   const prediction = one.predictions[method.run];
   const probability = prediction?.probabilities[prediction.names.indexOf(map.class)];
-  const chance = probability === undefined ? "" : ` (p = ${probability.toFixed(3)})`;
+  const chance = probability === undefined ? "" : ` (probability ${probability.toFixed(3)})`;
   const caption = make(
     "figcaption", {},
     make("b", {}, method.label), make("span", {}, `for ${map.class}${chance}`), legend(scale, palette),

@@ -11,15 +11,12 @@ from PIL import Image
 
 from ...statistics import ClassRow
 from ..bands import CurveBand, curve_bands
-from ..html import Section, data_table, number, plain, text_of
+from ..html import Section, data_table, folded, number, plain, text_of
 from ..reading import RunFolder
 from ..svg import Line, line_chart
 
 __all__ = ["curves_section", "failures_section", "figures_section", "groups_section", "localisation_section",
            "settings_section", "ties_section"]  # fmt: skip
-
-_LOOKS = 8
-"""Colours and dashes of lines that the style has."""
 
 _ORDERS = {"mif": "most relevant first (lower is better)", "lif": "least relevant first (higher is better)"}
 _CAPTIONS = {
@@ -40,7 +37,7 @@ def curves_section(run: RunFolder) -> Section | None:
         "<p>Change of the model's output for the explained class while patches are removed in the order of a map, mean "
         "over the cases; the band is the 95 % bootstrap interval of the mean at each step. Grey: controls.</p>"
     ]
-    body.append('<div class="pairs">')
+    body.append('<p id="curves-choice"></p><div class="pairs">')
     for metric, order in dict.fromkeys((band.metric, band.order) for band in bands):
         kept = [band for band in bands if (band.metric, band.order) == (metric, order)]
         body += ["<div>", *_chart(run, metric, order, kept), "</div>"]
@@ -53,7 +50,7 @@ def _chart(run: RunFolder, metric: str, order: str, bands: Sequence[CurveBand]) 
     lines = [
         Line(
             band.method, band.mean.tolist(), band.low.tolist(), band.high.tolist(),
-            methods.index(band.method) % _LOOKS if band.method in methods else None,
+            methods.index(band.method) if band.method in methods else None,
         )
         for band in bands
     ]  # fmt: skip
@@ -69,7 +66,7 @@ def _chart(run: RunFolder, metric: str, order: str, bands: Sequence[CurveBand]) 
     header = ("method", "removed share", "mean change", "95 % interval", "n")
     return [
         f"<figure><figcaption>{text_of(title)}</figcaption>{chart}</figure>",
-        f"<details><summary>The numbers of this chart</summary>{data_table(title, header, rows)}</details>",
+        folded("The numbers of this chart", data_table(title, header, rows)),
     ]
 
 
@@ -78,20 +75,18 @@ def groups_section(run: RunFolder) -> Section | None:
     noun = "class" if run.facts["task"] == "multiclass" else "finding"
     body = []
     if run.by_class:
-        body += [f"<h3>By {noun}</h3>", _quartiles(f"Scores by {noun}", noun, run.by_class)]
+        body.append(_quartiles(f"Scores by {noun}", noun, run.by_class))
     if len({row.label for row in run.by_prediction}) > 1:
-        title = "By right and wrong predictions"
-        body += [f"<h3>{title}</h3>", _quartiles(title, "prediction", run.by_prediction)]
+        body.append(_quartiles("Scores by right and wrong predictions", "prediction", run.by_prediction))
     if run.by_confidence:
-        title = "By the model's confidence"
-        body += [f"<h3>{title}</h3>", _quartiles(title, "probability", run.by_confidence)]
+        body.append(_quartiles("Scores by the model's confidence", "probability", run.by_confidence))
     return Section("groups", f"By {noun} and prediction", tuple(body)) if body else None
 
 
 def _quartiles(title: str, noun: str, rows: Sequence[ClassRow]) -> str:
     header = ("metric", "method", noun, "mean", "1st quartile", "median", "3rd quartile", "n", "nan")
     cells = [(r.metric, r.method, r.label, r.mean, r.q1, r.median, r.q3, r.n, r.nan) for r in rows]
-    return data_table(title, header, cells)
+    return folded(f"{title} ({len(cells)} rows)", data_table(title, header, cells))
 
 
 def localisation_section(run: RunFolder) -> Section | None:
@@ -154,8 +149,8 @@ def figures_section(run: RunFolder) -> Section | None:
         if file.exists():
             alt = text_of(caption.split(". ")[1])
             body.append(
-                f'<figure><img alt="{alt}" src="{_picture(file.read_bytes())}"><figcaption>{text_of(caption)}'
-                "</figcaption></figure>"
+                f'<figure><div class="scroll picture" tabindex="0" role="region" aria-label="{alt}"><img alt="{alt}" '
+                f'src="{_picture(file.read_bytes())}"></div><figcaption>{text_of(caption)}</figcaption></figure>'
             )
     return Section("figures", "Figures", tuple(body)) if body else None
 
@@ -195,7 +190,7 @@ def settings_section(run: RunFolder) -> Section:
     body = (
         data_table("Metrics of this run", ("metric", "category", "what it measures"), metrics),
         data_table("Methods of this run", ("method", "role", "what the map is"), methods),
-        data_table("All settings", ("setting", "value"), settings),
-        data_table("Environment", ("what", "value"), environment),
+        folded("All settings", data_table("All settings", ("setting", "value"), settings)),
+        folded("Environment", data_table("Environment", ("what", "value"), environment)),
     )
     return Section("settings", "Settings", body)

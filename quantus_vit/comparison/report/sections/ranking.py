@@ -11,9 +11,9 @@ from ...rank_rows import RankRow
 from ...significance import POWER
 from ...statistics import TableRow
 from ..answer import best_rows, deciding_metric, places
-from ..html import Section, breakable, data_table, items, number, text_of
+from ..html import Section, breakable, data_table, folded, items, number, text_of
 from ..reading import MetricFacts, RunFolder
-from ..svg import critical_difference_diagram
+from ..svg import critical_difference_diagram, rank_list
 
 __all__ = ["heat_map", "ranking_section"]
 
@@ -36,11 +36,14 @@ def heat_map(run: RunFolder) -> list[str]:
     ranked = {metric.row: places(run, metric) for metric in metrics}
     rows = {(row.metric, row.method): row for row in run.table}
     body = []
-    for method in run.methods:
+    deciding = deciding_metric(run)
+    first = ranked[deciding.row] if deciding is not None else {}
+    for method in sorted(run.methods, key=lambda method: first.get(method.label, len(run.methods))):
         cells = [_heat_cell(rows.get((metric.row, method.label)), ranked[metric.row]) for metric in metrics]
         body.append(f'<tr><th scope="row">{breakable(method.title)}</th>{"".join(cells)}</tr>')
     described = (
-        "Place and mean of every method under every metric: 1 and the strongest blue is the best. Point at a cell, or "
+        "Place and mean of every method under every metric: 1 and the strongest blue is the best. The rows are in the "
+        "order of the deciding metric. Point at a cell, or "
         "go there with the arrow keys, for its interval. A control knows nothing of the model's reasons."
     )
     if trust:
@@ -101,10 +104,9 @@ def _critical_differences(run: RunFolder) -> list[str]:
         picture = critical_difference_diagram(drawn[metric], words)
         figure = (
             f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Mean ranks under {text_of(metric)}">'
-            f"{picture}</div><figcaption>{text_of(words)}</figcaption></figure>"
+            f"{picture}</div>{rank_list(drawn[metric])}<figcaption>{breakable(words)}</figcaption></figure>"
         )
-        name = f"<summary>Mean ranks under {text_of(metric)}</summary>"
-        lines.append(figure if metric == first else f"<details>{name}{figure}</details>")
+        lines.append(figure if metric == first else folded(f"Mean ranks under {metric}", figure))
     others = [_in_words(metric, rows) for metric, rows in by_metric.items() if metric not in drawn]
     lines += [items(others)] if others else []
     header = ("metric", "method", "mean rank", "groups", "n")
@@ -112,7 +114,7 @@ def _critical_differences(run: RunFolder) -> list[str]:
     cells = [(r.metric, roles.get(r.method, r.method), r.mean_rank, r.groups, r.n) for r in run.ranks]
     return [
         *lines,
-        data_table("Mean ranks", header, cells),
+        folded(f"Mean ranks under every metric ({len(cells)} rows)", data_table("Mean ranks", header, cells)),
         '<p class="small">Methods ranked within each image, 1 is the best. Methods that share a letter, or a bar of '
         f"the diagram, lie less than Nemenyi's critical difference apart, at a level of {ALPHA}: they do not differ "
         "significantly.</p>",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...confounders import ConfounderRow, ConfounderTables, RelianceRow, confounder_findings
-from ..html import Section, data_table, items, number, text_of
+from ..html import Section, data_table, folded, items, number, text_of
 from ..reading import RunFolder
 from ..row_files import read_rows
 
@@ -31,7 +31,7 @@ def sensitivity_section(run: RunFolder) -> Section | None:
         body.append(_agreement_table(agreement_header, agreement))
     body.append(data_table("Places of each method over the settings", _PLACES, _places(header, rows)))
     table = data_table("Every setting", _words(header), rows)
-    body.append(f"<details><summary>Every setting ({len(rows)} rows)</summary>{table}</details>")
+    body.append(folded(f"Every setting ({len(rows)} rows)", table))
     return Section("sensitivity", "Sensitivity", tuple(body))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...meta_evaluation import wilson_interval
 from ..answer import answer, distrust, question
-from ..html import Section, data_table, items, number, text_of
+from ..html import Section, breakable, data_table, folded, items, number, text_of
 from ..reading import RunFolder
 
 __all__ = ["model_section", "top_section"]
@@ -27,16 +27,14 @@ def top_section(run: RunFolder) -> Section:
     share = f" (95 % interval of the share {low:.2f} to {high:.2f})" if run.predictions else ""
     body = [
         f'<p class="question">{text_of(question(run))}</p>',
-        f'<p class="answer">{text_of(" ".join(answer(run)))}</p>',
-        f"<p>{text_of(_protocol_line(protocol))}</p>",
-        f"<p>{text_of(', '.join(protocol['methods']))} on {text_of(source)}. {text_of(facts['selection'])} The model "
+        f'<p class="answer">{breakable(" ".join(answer(run)))}</p>',
+        f"<p>{breakable(_protocol_line(protocol))}</p>",
+        f"<p>{breakable(', '.join(protocol['methods']))} on {text_of(source)}. {text_of(facts['selection'])} The model "
         f"predicts {right} of {len(run.predictions)} correctly{share}. Maps explain the {explained} {noun}.</p>",
         '<div class="warning" role="note"><h3>What to distrust</h3>',
         items(distrust(run)),
         "</div>",
-        "<details><summary>All findings in words</summary>",
-        items(facts["findings"]),
-        "</details>",
+        folded("All findings in words", items(facts["findings"])),
     ]
     return Section("answer", "Question and answer", tuple(body))
 
@@ -44,7 +42,7 @@ def top_section(run: RunFolder) -> Section:
 def _protocol_line(protocol: Mapping[str, Any]) -> str:
     text = f"Protocol {protocol['protocol']}, version {protocol['protocol_version']}"
     if protocol["overrides"]:
-        text += f", with other {', '.join(protocol['overrides'])}"
+        text += f"; other than it says: {', '.join(protocol['overrides'])}"
     if protocol["primary"]:
         text += f". Declared to decide, before the scores were known: {protocol['primary']}"
     return f"{text}."
