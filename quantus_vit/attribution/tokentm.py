@@ -68,7 +68,7 @@ class TokenTM(PropagationMethod):
         maps = []
         for number, target in enumerate(targets):
             seed, more = one_hot(target, traced.logits), number < len(targets) - 1
-            traced.between(traced.output, found.blocks[0].input, seed, keep=more, relevance=False)
+            traced.between(traced.output, _lowest(found), seed, keep=more, relevance=False)
             row = self._row(found, changes) * lengths
             maps.append(to_image(row, grid, inputs, self.interpolate))
         return maps
@@ -86,6 +86,13 @@ class TokenTM(PropagationMethod):
             row = row + apply_attention(row, _weighted(layer.weights, layer.gradient)) * change.by_attention
             layer.gradient = None
         return row
+
+
+def _lowest(found: TokenBlocks) -> Tensor:
+    """Where gradients are asked for no further: the first layer's attention, or the stream that enters its block."""
+    reference = found.layers.blocks[0].traced_weights
+    weights = None if reference is None else reference()
+    return found.blocks[0].input if weights is None else weights
 
 
 def _weighted(weights: Tensor | None, gradient: Tensor | None) -> Tensor:

@@ -254,6 +254,8 @@ class Recorder:
         shape = weights.shape if folding is None else folding.unfold(weights.detach()).shape
         layer = Attention(len(self.attentions), self.locator.current(), tuple(shape), folding=folding)
         self._order.add(weights, values)
+        if self.options.blocks:
+            layer.traced_weights = TensorWeakRef(weights)
         if self.options.keep_weights:
             layer.weights = (self.options.reduce_weights or Tensor.detach)(layer.unfold(weights.detach()))
         self.attentions.append(layer)

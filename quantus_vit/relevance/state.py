@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
+from torch.utils.weak import TensorWeakRef
 
 from .conditions import gathered
 from .interfaces import RuledOperation
@@ -42,6 +43,7 @@ class Attention:
     trace was not asked for them or the pass has not run; so is ``shape``, also where the model folds images and heads
     into one dimension (``folding``). ``in_line``: it follows the layers before it, as far as the graph goes
     (:mod:`.attention_order`); ``reads_positions``: so it does the position embeddings that the trace was asked for.
+    ``traced_weights`` refers to the weights in the graph, as the model has them, for as long as the graph holds them.
     """
 
     index: int
@@ -53,6 +55,7 @@ class Attention:
     folding: Folding | None = None
     in_line: bool = True
     reads_positions: bool = True
+    traced_weights: TensorWeakRef | None = None
 
     def unfold(self, x: Tensor) -> Tensor:
         """A tensor of the layer, as the model has it, with images and heads apart."""

@@ -68,6 +68,7 @@ class TokenTracking(TorchFunctionMode):
         self._own = {id(x) for x in (*model.parameters(), *model.buffers())}
         self._records: TensorMap[Record | None] = TensorMap()  # of a forward
         self._removed: dict[Positions, Tensor] = {}
+        self._emptied: dict[tuple[Positions, int], Tensor | None] = {}
         self._lengths: set[int] = set()
         self._size = 0
 
@@ -86,6 +87,7 @@ class TokenTracking(TorchFunctionMode):
         """Remove other places from now on."""
         self.mask = None if mask is None or not bool(mask.any()) else mask.cpu()
         self._removed.clear()
+        self._emptied.clear()
 
     def __torch_function__(
         self,
@@ -149,6 +151,16 @@ class TokenTracking(TorchFunctionMode):
             found = torch.cat([self.mask.new_zeros(1), self.mask.flatten()])[one.values.long()].to(device)
             self._removed[one] = found
         return found
+
+    def emptied(self, one: Positions, dim: int, device: torch.device) -> Tensor | None:
+        """Where all along ``dim`` is removed, of size 1 there; None where there is no such image."""
+        removed = self.removed(one, device)
+        if removed is None:
+            return None
+        if (one, dim) not in self._emptied:
+            found = removed.all(dim, keepdim=True)
+            self._emptied[one, dim] = found if bool(found.any()) else None
+        return self._emptied[one, dim]
 
     def _meet(self, one: Positions) -> None:
         if self.mask is not None and self.mask.shape[1] != one.places:

@@ -380,3 +380,19 @@ def test_misuse_is_told() -> None:
         removal(x)
     with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
         TokenRemoval(lambda x: x)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["vit", "hf_vit_sdpa"])
+def test_an_expanded_image_is_a_repeated_one(name: str) -> None:
+    """Its patches are embedded once, which no result shows: neither values nor a model that writes into them."""
+    model, x = make(BY_NAME[name]), images(BY_NAME[name], 1)
+    removal = TokenRemoval(model, some_mask(5, 16))
+    embedded = []
+    convolution = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    handle = convolution.register_forward_hook(lambda module, args, output: embedded.append(output.add_(1)))
+    with torch.no_grad():
+        expanded, repeated = logits_of(removal(x.expand(5, -1, -1, -1))), logits_of(removal(x.repeat(5, 1, 1, 1)))
+    handle.remove()
+    torch.testing.assert_close(expanded, repeated)
+    assert embedded[0].stride() == embedded[1].stride()
+    assert (expanded[0] - expanded[1]).abs().max() > 1e-3

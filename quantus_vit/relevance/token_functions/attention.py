@@ -33,22 +33,13 @@ def softmax(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict
         raise MixedPlacesError("attends over a part of the tokens at a time")
     mode.attended = True
     result = torch.softmax(mode.dropped(keys[0], x, -math.inf), dim, **_dtype(args[2:], options))
-    empty = _empty(mode, keys[0], dim, x)
+    empty = mode.emptied(keys[0], dim, x.device)
     return mode.note(result if empty is None else result.masked_fill(empty, 0), record._replace(weights=True))
 
 
 def _dtype(rest: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
     given = options.get("dtype") or next((x for x in rest if isinstance(x, torch.dtype)), None)
     return {} if given is None else {"dtype": given}
-
-
-def _empty(mode: TokenTracking, one: Positions, dim: int, x: Tensor) -> Tensor | None:
-    """Where all along ``dim`` is removed, of size 1 there; None where there is no such image."""
-    removed = mode.removed(one, x.device)
-    if removed is None:
-        return None
-    empty = removed.all(dim, keepdim=True)
-    return empty if bool(empty.any()) else None
 
 
 @handles((F, "scaled_dot_product_attention"))
@@ -61,7 +52,7 @@ def attention(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: di
     record = Record(mode.sets_of(query)) if mode.sets_of(query) else NOWHERE
     if one is None:
         return mode.note(func(*args, **options), record)  # type: ignore[no-any-return]
-    removed, empty = mode.removed(one, key.device), _empty(mode, one, key.dim() - 2, key)
+    removed, empty = mode.removed(one, key.device), mode.emptied(one, key.dim() - 2, key.device)
     if removed is not None:
         if call.get("is_causal"):
             raise MixedPlacesError("is causal attention")
@@ -116,7 +107,7 @@ def multi_head_attention(mode: TokenTracking, func: Any, args: tuple[Any, ...], 
         hidden = start.masked_fill(hidden, -math.inf)
     call["key_padding_mask"] = hidden
     output, weights = func(**call)
-    empty = _empty(mode, one, 0, key)
+    empty = mode.emptied(one, 0, key.device)
     if empty is not None:
         bias = call["out_proj_bias"]
         output = torch.where(empty, 0.0 if bias is None else bias.to(output), output)

@@ -26,12 +26,25 @@ _POOLS = (
 def convolution(mode: TokenTracking, func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
     """A convolution: of one place each (kernel 1), or a part of the stem, which makes a new grid."""
     x, weight = operands(args[:2], options, ("input", "weight"))
-    result: Tensor = func(*args, **options)
+    result = _of_one_image(func, x, args, options) if _is_one_image(x) else func(*args, **options)
     sets, maps = mode.sets_of(x), set(range(2, x.dim()))
     pointwise = set(weight.shape[2:]) == {1} and result.shape[2:] == x.shape[2:]
     if pointwise and all(1 not in one.dims for one in sets):
         return mode.note(result, Record(sets))  # type: ignore[no-any-return]
     return mode.note(result, _new_grid(mode, sets, maps, result, "mixes tokens by a convolution"))  # type: ignore[no-any-return]
+
+
+def _is_one_image(x: Tensor) -> bool:
+    """Whether a batch is one image that was expanded, as where the sets of its patches are asked about."""
+    return x.dim() > 2 and x.size(0) > 1 and x.stride(0) == 0
+
+
+def _of_one_image(func: Any, x: Tensor, args: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """The convolution of a batch of equal images: of one of them, repeated."""
+    if "input" in options:
+        options = {**options, "input": x[:1]}
+    made: Tensor = func(*(x[:1] if given is x else given for given in args), **options)
+    return made.expand(x.size(0), *made.shape[1:]).clone(memory_format=torch.contiguous_format)
 
 
 def _new_grid(mode: TokenTracking, sets: Sequence[Positions], maps: set[int], result: Tensor, reason: str) -> Record:
