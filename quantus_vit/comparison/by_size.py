@@ -35,9 +35,16 @@ class SizeRow:
     area: float
     n: int
     nan: int
+    ci_low: float = math.nan
+    ci_high: float = math.nan
 
 
-def by_size(scores: Sequence[Score], masks: Mapping[str, str], areas: Iterable[MaskArea]) -> list[SizeRow]:
+def by_size(
+    scores: Sequence[Score],
+    masks: Mapping[str, str],
+    areas: Iterable[MaskArea],
+    patients: Mapping[str, str] | None = None,
+) -> list[SizeRow]:
     """Quartiles of each method under each metric with a mask, for the masks of each size of :data:`SIZE_BINS`.
 
     Parameters
@@ -47,6 +54,8 @@ def by_size(scores: Sequence[Score], masks: Mapping[str, str], areas: Iterable[M
         Metric -> the mask that it compares with; metrics that are not there are left out.
     areas : iterable of MaskArea
         Scores of cases whose mask is not among them, or is empty, are left out.
+    patients : mapping, optional
+        As for :func:`~.statistics.by_class`.
     """
     known = {(row.path, row.label, row.mask): row.share for row in areas}
     sized: list[Score] = []
@@ -61,6 +70,7 @@ def by_size(scores: Sequence[Score], masks: Mapping[str, str], areas: Iterable[M
         SizeRow(
             row.method, row.metric, row.label, row.mean, row.q1, row.median, row.q3,
             float(np.mean(shares[row.metric, row.method, row.label])), row.n, row.nan,
+            row.ci_low, row.ci_high,
         )
-        for row in by_class(sized, tuple(SIZE_BINS))
+        for row in by_class(sized, tuple(SIZE_BINS), patients)
     ]  # fmt: skip

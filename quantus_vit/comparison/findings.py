@@ -18,6 +18,7 @@ from .sampling import Selection
 from .scores import Failure, Note, Prediction, Score
 from .sensitivity import sensitivity_findings
 from .significance import POWER, SignificanceRow
+from .statistics import TableRow, common_means
 from .summary import Summary
 
 __all__ = ["ALPHA", "ReportContent", "caveats", "findings"]
@@ -62,8 +63,8 @@ def findings(content: ReportContent) -> list[str]:
             continue
         rows.sort(key=lambda row: -row.mean if higher else row.mean)
         best[metric] = rows[0].method
-        order = ", ".join(f"{row.method} {row.mean:.3f}" for row in rows)
-        text = f"{metric} ({'higher' if higher else 'lower'} is better), by mean: {order}."
+        order = ", ".join(map(_mean_in_words, rows))
+        text = f"{metric} ({'higher' if higher else 'lower'} is better), by mean: {order}.{_unequal(content, metric)}"
         sentences.append(f"{text} {_tested(content, metric)}" if len(rows) > 1 else text)
     for name in dict.fromkeys(content.metrics[metric].name for metric in best if "baseline=" in metric):
         winners = {m: method for m, method in best.items() if content.metrics[m].name == name and "baseline=" in m}
@@ -79,14 +80,46 @@ def findings(content: ReportContent) -> list[str]:
     return sentences
 
 
+def _mean_in_words(row: TableRow) -> str:
+    known = [] if math.isnan(row.ci_low) else [f"{row.ci_low:.3f} to {row.ci_high:.3f}"]
+    known += [f"{row.nan} of {row.n + row.nan} cases without a score"] if row.nan else []
+    return f"{row.method} {row.mean:.3f}" + (f" ({'; '.join(known)})" if known else "")
+
+
+def _unequal(content: ReportContent, metric: str) -> str:
+    """Where methods lack scores, the order over the cases that all have: else one gains by what it does not answer."""
+    rows = [row for row in content.summary.table if row.metric == metric]
+    if not any(row.nan for row in rows):
+        return ""
+    most = max(row.n + row.nan for row in rows)
+    shared, means = common_means(content.scores, metric, [row.method for row in rows if row.n + row.nan == most])
+    if not shared:
+        return " These means are over different cases, and no case has a score of every method."
+    higher = content.metrics[metric].higher_is_better
+    order = sorted(means, key=lambda method: -means[method] if higher else means[method])
+    noun = "case that has" if shared == 1 else "cases that have"
+    listed = ", ".join(f"{method} {means[method]:.3f}" for method in order)
+    return f" These means are over different cases; over the {shared} {noun} scores of all: {listed}."
+
+
 def _tested(content: ReportContent, metric: str) -> str:
-    tests = [row for row in content.summary.significance if row.metric == metric]
+    rows = [row for row in content.summary.significance if row.metric == metric]
+    if not rows:
+        return "Nothing is tested: controls are not tested against each other."
+    tests = [row for row in rows if row.n_tested > 1]
+    if not tests:
+        return "Nothing is tested: no two patients or images have scores of two methods."
+    lone = [f"{row.method_a} and {row.method_b}" for row in rows if row.n_tested < 2]
+    untested = f" Not tested, for want of cases with scores of both: {', '.join(lone)}." if lone else ""
     clear = [row for row in tests if row.p_holm < ALPHA]
     pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
+    how = f"(paired tests, {ALPHA} after Holm's correction)"
     if not pairs:
-        return f"No two methods differ significantly (paired tests, {ALPHA} after Holm's correction).{_power(tests)}"
-    text = f"Significantly different (paired tests, {ALPHA} after Holm's correction): {', '.join(pairs)}"
-    return f"{text}; the other pairs do not differ significantly." if len(clear) < len(tests) else f"{text}."
+        return f"No two methods differ significantly {how}.{_power(tests)}{untested}"
+    text = f"Significantly different {how}: {', '.join(pairs)}"
+    rest = [row for row in tests if row not in clear]
+    alike = f"; the other pairs do not differ significantly.{_power(rest)}" if rest else "."
+    return f"{text}{alike}{untested}"
 
 
 def _power(tests: Sequence[SignificanceRow]) -> str:
@@ -123,6 +156,12 @@ def caveats(content: ReportContent) -> list[str]:
         items.append(
             f"Chosen on at most {VAL_SAMPLES} cases of the Val split before the run, by the best mean over methods, "
             f"the same for all of them: {values}. A single method may be better at another value."
+        )
+    left_out = content.environment.get("left_out")
+    if left_out:
+        items.append(
+            f"Left out of the protocol {protocol.protocol}, since data or model have not what they need (masks, "
+            f"another class): {', '.join(left_out)}."
         )
     in_table = {(row.method, row.metric) for row in content.summary.table}
     partly = dict.fromkeys(row.method for row in content.summary.excluded if (row.method, row.metric) in in_table)

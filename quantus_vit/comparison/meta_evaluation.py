@@ -21,7 +21,7 @@ from scipy import stats
 from .scores import Score
 from .statistics import CONFIDENCE, grouped
 
-__all__ = ["EVERY_CONTROL", "MetaRow", "meta_rows", "wilson_interval"]
+__all__ = ["EVERY_CONTROL", "MetaRow", "meta_row", "meta_rows", "wilson_interval"]
 
 EVERY_CONTROL = "every control"
 
@@ -32,7 +32,7 @@ class MetaRow:
 
     ``share`` is ``preferred`` / ``n`` with its 95 % Wilson interval; ``ties``, scores that are equal, are not
     preferred. ``nan`` counts cases without a score of either. ``control`` is "every control" in the row of the cases in
-    which the truth comes before all of them.
+    which the truth comes before all of them. ``source`` says whose verdict it is where the run did not judge by itself.
     """
 
     metric: str
@@ -44,6 +44,7 @@ class MetaRow:
     share: float
     ci_low: float
     ci_high: float
+    source: str = ""
 
 
 def meta_rows(
@@ -96,10 +97,14 @@ def _smallest(values: Sequence[float]) -> float:
 
 def _row(metric: str, control: str, leads: Sequence[float]) -> MetaRow:
     scored = [lead for lead in leads if not math.isnan(lead)]
-    preferred = sum(lead > 0 for lead in scored)
-    ties, n = sum(lead == 0 for lead in scored), len(scored)
+    preferred, ties = sum(lead > 0 for lead in scored), sum(lead == 0 for lead in scored)
+    return meta_row(metric, control, len(scored), preferred, ties, len(leads) - len(scored))
+
+
+def meta_row(metric: str, control: str, n: int, preferred: int, ties: int, nan: int, source: str = "") -> MetaRow:
+    """A row of its counts, with the share and its interval; see :class:`MetaRow`."""
     share = preferred / n if n else math.nan
-    return MetaRow(metric, control, n, preferred, ties, len(leads) - n, share, *wilson_interval(preferred, n))
+    return MetaRow(metric, control, n, preferred, ties, nan, share, *wilson_interval(preferred, n), source)
 
 
 def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

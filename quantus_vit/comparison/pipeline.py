@@ -22,6 +22,7 @@ from .findings import ReportContent
 from .folder import Logs, prepare
 from .meta_evaluation import MetaRow
 from .meta_run import judge_metrics
+from .meta_shipped import shipped_rows
 from .plan import Plan
 from .planning import make_plan, try_first_image
 from .processes import ALONE, Processes
@@ -138,6 +139,7 @@ def compare(
         with processes.together():
             plan, selection, labels = _checked_plan(protocol, classifier, dataset, device, studies, not report_only)
             environment = describe_environment(device, command) | {"sample": selection.describe()}
+            environment |= {"left_out": list(plan.left_out)} if plan.left_out else {}
             held.enter_context(locked(folder))
             logs = prepare(folder, plan.protocol, environment | {"processes": processes.count})
             forget_failures(logs, retry_failed and not report_only)
@@ -227,7 +229,7 @@ def _summarise(
 ) -> Outcome:
     scores, complete = run.scores(), run.is_complete()
     summary = studied.into(summarise(run, labels))
-    summary = replace(summary, meta=judged) if judged else summary
+    summary = replace(summary, meta=judged or summary.meta or shipped_rows(run.plan))
     write_summary(folder, summary)
     predictions, count = run.predictions(), len(run.plan.cases)
     outcome = Outcome(

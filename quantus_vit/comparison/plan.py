@@ -32,6 +32,8 @@ class Plan:
     methods : tuple of MethodCall
     scorers : tuple of Scorer
     device : str
+    left_out : tuple of str
+        Methods and metrics of the named protocol that model or data cannot serve.
     """
 
     protocol: Protocol
@@ -41,6 +43,7 @@ class Plan:
     methods: tuple[MethodCall, ...]
     scorers: tuple[Scorer, ...]
     device: str
+    left_out: tuple[str, ...] = ()
 
     def excluded(self, call: MethodCall, scorer: Scorer) -> str:
         """Why a metric means nothing for a method, so that there is no score; "" where it does."""

@@ -111,14 +111,18 @@ def make_plan(
     selection = select(cases_of(dataset, matching), matching.labels, protocol.samples, protocol.sample_seed)
     records = [dataset.records[case.index] for case in selection.cases]
     masks = tuple(sorted({name for record in records for name in record.annotations}))
-    protocol = _without_unserved(protocol, classifier, masks)
+    served = _without_unserved(protocol, classifier, masks)
+    left_out = tuple(
+        name for name in (*protocol.methods, *protocol.metrics) if name not in (*served.methods, *served.metrics)
+    )
+    protocol = served
     methods = method_calls(protocol.methods, protocol.explain_options(), classifier)
     scorers = build_scorers(protocol, masks)
     for scorer in scorers:
         _check_settings(scorer)
     _check_masks(protocol, scorers)
     _check_masks_of_methods(methods, masks)
-    plan = Plan(protocol, classifier, dataset, selection.cases, tuple(methods), tuple(scorers), device)
+    plan = Plan(protocol, classifier, dataset, selection.cases, tuple(methods), tuple(scorers), device, left_out)
     return plan, selection, matching.labels
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..files import write_whole
+from .calls import Call
 
 __all__ = ["Baseline", "ExplainOptions", "Protocol", "default_features_in_step", "image_seed", "parse_baseline"]
 
@@ -169,7 +170,7 @@ class Protocol:
             values = getattr(self, name)
             if not values:
                 raise ValueError(f"{name} is empty; give at least one")
-            if len(set(values)) != len(values):
+            if len({_identity(value) for value in values}) != len(values):
                 raise ValueError(f"{name} holds a name twice: {', '.join(map(str, values))}")
         for name, among in (("primary", self.metrics), ("truth", self.methods)):
             if getattr(self, name) and getattr(self, name) not in among:
@@ -279,6 +280,14 @@ def parse_baseline(text: str) -> Baseline:
             f"of {', '.join(NAMED_BASELINES)}, got {text!r}"
         )
     return value
+
+
+def _identity(value: Baseline) -> Any:
+    """What two spellings of the same method, metric or baseline share: the order of options is no difference."""
+    if not isinstance(value, str):
+        return value
+    call = Call.parse(value)
+    return call.name, frozenset((name, repr(option)) for name, option in call.options.items())
 
 
 def image_seed(identity: str) -> int:

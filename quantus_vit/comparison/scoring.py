@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, TypeAlias
@@ -44,7 +45,7 @@ class ScoredImage:
     masks : mapping of str to torch.Tensor
         Finding or organ -> bool ``(1, H, W)``, those that the case may be compared with.
     seed : int
-        The image's own, for the orders of ties.
+        The image's own, for the orders of ties and for what a metric draws.
     """
 
     image: torch.Tensor
@@ -145,7 +146,7 @@ def _call(
     """The metric, which may have kept something, and what it returns for each of a batch of maps."""
     masks = None if scorer.mask is None else np.stack([image.masks[scorer.mask].numpy() for image in images])
     metric = scorer.build()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _numpy_seeded(protocol.sample_seed, images[0].seed):
         # Quantus warns about every step that changes nothing, such as black borders under a black baseline.
         warnings.simplefilter("ignore")
         scores: Sequence[Any] = metric(
@@ -162,6 +163,17 @@ def _call(
             **_batches(metric, len(images), most),
         )
     return metric, scores
+
+
+@contextmanager
+def _numpy_seeded(*seed: int) -> Iterator[None]:
+    """Numpy's global generator, from which Quantus draws subsets and noise, seeded; afterwards as it was."""
+    state = np.random.get_state()
+    np.random.seed(np.random.SeedSequence(seed).generate_state(1))
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def _batches(metric: Any, count: int, most: int) -> dict[str, int]:

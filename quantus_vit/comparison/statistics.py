@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from .ranking import cluster_bootstrap_interval
 from .scores import Score, TieBreak, finite
 
 __all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bin_of", "bootstrap_interval", "by_class",
-           "by_confidence", "by_prediction", "cluster_means", "clusters_of", "grouped", "table", "tie_spread",
-           "write_table"]  # fmt: skip
+           "by_confidence", "by_prediction", "cluster_means", "clusters_of", "common_means", "grouped", "table",
+           "tie_spread", "write_table"]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +60,10 @@ class TableRow:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A row of ``by_class.csv`` (a box of figure 5), ``by_prediction.csv`` (right, wrong) or ``by_confidence.csv``."""
+    """A row of ``by_class.csv`` (a box of figure 5), ``by_prediction.csv`` (right, wrong) or ``by_confidence.csv``.
+
+    ``ci_low`` and ``ci_high`` are the 95 % bootstrap interval of the mean.
+    """
 
     method: str
     metric: str
@@ -70,6 +74,8 @@ class ClassRow:
     q3: float
     n: int
     nan: int
+    ci_low: float = math.nan
+    ci_high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -130,23 +136,37 @@ def clusters_of(rows: Iterable[Score], patients: Mapping[str, str] | None) -> li
     return [("patient", known[row.path]) if row.path in known else ("image", row.path) for row in rows]
 
 
-def by_class(scores: Sequence[Score], labels: Sequence[str]) -> list[ClassRow]:
-    """Quartiles of each method under each metric for the cases of each class; classes without cases are left out."""
+def by_class(
+    scores: Sequence[Score], labels: Sequence[str], patients: Mapping[str, str] | None = None
+) -> list[ClassRow]:
+    """Mean and quartiles of each method under each metric for the cases of each class that has some.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    labels : sequence of str
+        The classes, in order.
+    patients : mapping, optional
+        Image -> its patient; the intervals draw whole patients.
+    """
     rows = []
     for (metric, method), group in grouped(scores).items():
         for name in labels:
             members = [row for row in group if row.label == name]
-            values = finite(members)
+            scored = [row for row in members if not math.isnan(row.score)]
+            values = np.array(finite(scored))
             if members:
-                q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75]).tolist() if values else [math.nan] * 3
-                mean = float(np.mean(values)) if values else math.nan
-                rows.append(
-                    ClassRow(method, metric, name, mean, q1, median, q3, len(values), len(members) - len(values))
-                )
+                q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75]).tolist() if scored else [math.nan] * 3
+                mean = float(np.mean(values)) if scored else math.nan
+                interval = bootstrap_interval(values, clusters_of(scored, patients))
+                lacking = len(members) - len(scored)
+                rows.append(ClassRow(method, metric, name, mean, q1, median, q3, len(scored), lacking, *interval))
     return rows
 
 
-def by_prediction(scores: Sequence[Score], correct: Mapping[tuple[str, str], bool]) -> list[ClassRow]:
+def by_prediction(
+    scores: Sequence[Score], correct: Mapping[tuple[str, str], bool], patients: Mapping[str, str] | None = None
+) -> list[ClassRow]:
     """Quartiles as :func:`by_class` gives them, for the cases that the model predicts right and those it gets wrong.
 
     Parameters
@@ -154,13 +174,15 @@ def by_prediction(scores: Sequence[Score], correct: Mapping[tuple[str, str], boo
     scores : sequence of Score
     correct : mapping
         (image, label) -> whether the prediction agrees with the label; cases that are not there are left out.
+    patients : mapping, optional
+        As for :func:`by_class`.
     """
     marked = [
         replace(row, label=RIGHT if correct[row.path, row.label] else WRONG)
         for row in scores
         if (row.path, row.label) in correct
     ]
-    return by_class(marked, (RIGHT, WRONG))
+    return by_class(marked, (RIGHT, WRONG), patients)
 
 
 def bin_of(value: float, bins: Mapping[str, float]) -> str:
@@ -168,7 +190,9 @@ def bin_of(value: float, bins: Mapping[str, float]) -> str:
     return next(name for name, limit in bins.items() if value < limit)
 
 
-def by_confidence(scores: Sequence[Score], confidence: Mapping[tuple[str, str], float]) -> list[ClassRow]:
+def by_confidence(
+    scores: Sequence[Score], confidence: Mapping[tuple[str, str], float], patients: Mapping[str, str] | None = None
+) -> list[ClassRow]:
     """Quartiles as :func:`by_class` gives them, by how sure the model is; bins as in :data:`CONFIDENCE_BINS`.
 
     Parameters
@@ -176,10 +200,38 @@ def by_confidence(scores: Sequence[Score], confidence: Mapping[tuple[str, str], 
     scores : sequence of Score
     confidence : mapping
         (image, label) -> probability that the model gives to what it says; cases that are not there are left out.
+    patients : mapping, optional
+        As for :func:`by_class`.
     """
     bins = {case: bin_of(value, CONFIDENCE_BINS) for case, value in confidence.items()}
     marked = [replace(row, label=bins[row.path, row.label]) for row in scores if (row.path, row.label) in bins]
-    return by_class(marked, tuple(CONFIDENCE_BINS))
+    return by_class(marked, tuple(CONFIDENCE_BINS), patients)
+
+
+def common_means(scores: Sequence[Score], metric: str, methods: Sequence[str]) -> tuple[int, dict[str, float]]:
+    """Means over the cases that every method has a score of, so that none gains by cases that it lacks.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    metric : str
+    methods : sequence of str
+
+    Returns
+    -------
+    int
+        How many such cases there are.
+    dict of str to float
+        Method -> its mean over them; empty where there are none.
+    """
+    of_methods = {method: dict[tuple[str, str], float]() for method in methods}
+    for row in scores:
+        if row.metric == metric and row.method in of_methods and not math.isnan(row.score):
+            of_methods[row.method][row.path, row.label] = row.score
+    shared = set.intersection(*(set(found) for found in of_methods.values()))
+    if not shared:
+        return 0, {}
+    return len(shared), {method: fmean(found[case] for case in shared) for method, found in of_methods.items()}
 
 
 def cluster_means(rows: Sequence[Score], patients: Mapping[str, str] | None = None) -> dict[tuple[str, str], float]:

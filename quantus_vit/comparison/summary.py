@@ -77,10 +77,12 @@ def summarise(run: ComparisonRun, labels: Sequence[str]) -> Summary:
         table=table(scores, about, roles, patients),
         significance=significance(scores, roles, patients),
         ranks=rank_rows(scores, higher, roles, patients, made_of_masks),
-        by_class=by_class(scores, labels),
-        by_prediction=by_prediction(scores, correct),
-        by_confidence=by_confidence(scores, _confidence(run)),
-        by_size=by_size(scores, {s.name: s.mask for s in plan.scorers if s.mask is not None}, run.logs.mask_areas.rows),
+        by_class=by_class(scores, labels, patients),
+        by_prediction=by_prediction(scores, correct, patients),
+        by_confidence=by_confidence(scores, _confidence(run), patients),
+        by_size=by_size(
+            scores, {s.name: s.mask for s in plan.scorers if s.mask is not None}, run.logs.mask_areas.rows, patients
+        ),
         spread=tie_spread(run.tie_breaks()),
         meta=_judge_metrics(run, scores, higher, correct) if plan.protocol.truth else [],
         excluded=[

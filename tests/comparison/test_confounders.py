@@ -16,6 +16,7 @@ from quantus_vit.cli.main import main
 from quantus_vit.comparison.confounders import (
     ConfounderMap,
     ConfounderSettings,
+    ConfounderTables,
     ReliancePair,
     artefact_share,
     confounder_findings,
@@ -99,6 +100,23 @@ def test_reliance_is_the_rise_of_the_probability() -> None:
     (row,) = reliance_rows(pairs)
     assert (row.n, row.reliance, row.flipped) == (9, pytest.approx(0.4), pytest.approx(4 / 9))
     assert 0 < row.ci_low < 0.4 < row.ci_high < 0.8
+    wilson = stats.binomtest(4, 9).proportion_ci(method="wilson")
+    assert (row.flipped_low, row.flipped_high) == pytest.approx((wilson.low, wilson.high))
+
+
+def test_a_model_that_does_not_rely_judges_no_method() -> None:
+    maps = [
+        ConfounderMap("tube", percent, str(film), "A", percent / 200 + film / 99, 0.5, "x")
+        for percent in (0.0, 50.0) for film in range(6)
+    ]  # fmt: skip
+    said = {}
+    for rise in (0.0, 0.5):
+        pairs = [ReliancePair("tube", 50.0, str(film), 0.1, 0.1 + rise, 0, "x") for film in range(6)]
+        tables = ConfounderTables(confounder_rows(maps, {"A": "method"}), reliance_rows(pairs))
+        said[rise] = " ".join(confounder_findings(tables))
+    assert "says nothing for or against a method" in said[0.0]
+    assert "says nothing for or against a method" not in said[0.5]
+    assert "turns 0% of them (0% to 39%)" in said[0.5]
 
 
 class Corner(nn.Module):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from quantus_vit.comparison.cases import Case
@@ -51,14 +52,14 @@ HIGH = [0.5 + 0.02 * index for index in range(12)]
 
 def test_findings_name_the_order_and_the_confirmed_differences() -> None:
     (sentence,) = findings(content_of({("F", "A"): RISING, ("F", "B"): HIGH}))
-    assert "higher is better), by mean: B 0.610, A 0.055." in sentence
+    assert re.search(r"higher is better\), by mean: B 0\.610 \([^)]*\), A 0\.055 \(", sentence)
     # 12 pairs of one sign: two-sided p = 2 / 2**12
     assert "Significantly different (paired tests, 0.05 after Holm's correction): A and B (p = 0.00049)." in sentence
 
 
 def test_findings_turn_around_where_lower_is_better() -> None:
     (sentence,) = findings(content_of({("F", "A"): RISING, ("F", "B"): HIGH}, higher=False))
-    assert "lower is better), by mean: A 0.055, B 0.610." in sentence
+    assert re.search(r"lower is better\), by mean: A 0\.055 \([^)]*\), B 0\.610 \(", sentence)
 
 
 def test_findings_do_not_claim_what_is_not_confirmed() -> None:
@@ -102,3 +103,49 @@ def test_caveats_warn_of_boxes() -> None:
     rows = [replace(row, mask_kind="box") for row in content.summary.table]
     assert "Some masks are boxes" in " ".join(caveats(replace(content, summary=Summary(rows, []))))
     assert "boxes" not in " ".join(caveats(content))
+
+
+def test_means_stand_with_their_intervals() -> None:
+    content = content_of({("F", "A"): RISING, ("F", "B"): HIGH})
+    row = next(row for row in content.summary.table if row.method == "A")
+    assert f"A 0.055 ({row.ci_low:.3f} to {row.ci_high:.3f})" in findings(content)[0]
+
+
+def test_a_method_that_does_not_answer_hard_cases_is_set_beside_the_others_on_what_it_answers() -> None:
+    nan = float("nan")
+    (sentence,) = findings(content_of({("F", "Honest"): [0.9, 0.9, 0.1, 0.1], ("F", "Picky"): [0.6, 0.6, nan, nan]}))
+    assert "by mean: Picky 0.600 (0.600 to 0.600; 2 of 4 cases without a score), Honest 0.500 (" in sentence
+    assert "over the 2 cases that have scores of all: Honest 0.900, Picky 0.600." in sentence
+
+
+def test_methods_without_a_case_in_common_are_not_set_beside_each_other() -> None:
+    nan = float("nan")
+    (sentence,) = findings(content_of({("F", "A"): [0.9, nan], ("F", "B"): [nan, 0.2]}))
+    assert "no case has a score of every method" in sentence
+    assert "Nothing is tested: no two patients or images have scores of two methods." in sentence
+
+
+def test_one_image_is_no_test() -> None:
+    (sentence,) = findings(content_of({("F", "A"): [0.9], ("F", "B"): [0.1]}))
+    assert sentence.endswith("Nothing is tested: no two patients or images have scores of two methods.")
+    assert not re.search("significant|nan", sentence)
+
+
+def test_controls_alone_are_not_said_to_be_tested() -> None:
+    content = content_of({("F", "A"): RISING, ("F", "B"): HIGH})
+    content = replace(content, summary=replace(content.summary, significance=[]))
+    assert findings(content)[0].endswith("Nothing is tested: controls are not tested against each other.")
+
+
+def test_the_power_is_told_of_the_pairs_that_do_not_differ() -> None:
+    close = [value + (-1) ** index * 0.1 for index, value in enumerate(HIGH)]
+    values = {("F", "A"): RISING, ("F", "B"): HIGH, ("F", "C"): close}
+    (sentence,) = findings(content_of(values))
+    assert "A and B (p = " in sentence
+    assert "the other pairs do not differ significantly. That is no proof that they are equal" in sentence
+
+
+def test_caveats_name_what_the_protocol_was_run_without() -> None:
+    content = content_of({("F", "A"): RISING}, environment={"left_out": ["MaskPrior", "AUPRC"]})
+    assert "Left out of the protocol custom" in " ".join(caveats(content))
+    assert "MaskPrior, AUPRC" in " ".join(caveats(content))

@@ -437,6 +437,7 @@ def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) ->
     bare = plan_of(Images(LABELS, masks=()), three)
     assert bare.protocol.methods == ("Contribution", "OtherClass[method=Contribution]")
     assert bare.protocol.metrics == ("Sparseness",)
+    assert bare.left_out == ("MaskPrior", "MaskPrior[mask=infection]", "PointingGame", "AUPRC")
     assert [call.label for call in bare.methods] == list(bare.protocol.methods)
     lungs = plan_of(Images(LABELS, masks=("lung",)), three).protocol
     assert lungs.methods == ("Contribution", "MaskPrior", "OtherClass[method=Contribution]")
@@ -446,6 +447,13 @@ def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) ->
     assert single.protocol.methods == ("Contribution",)
     with pytest.raises(ValueError, match="PointingGame, AUPRC: these metrics compare maps with masks"):
         make_plan(replace(named, overrides=("metrics",)), three, Images(LABELS, masks=()), "cpu")
+
+
+def test_what_a_protocol_is_run_without_is_named_in_config_and_report(tmp_path, model: LinearModel) -> None:
+    methods, metrics = ("Contribution", "MaskPrior", "Random"), ("Sparseness", "AUPRC")
+    compared(tmp_path, model, Images(LABELS, masks=()), protocol="mine", methods=methods, metrics=metrics)
+    assert json.loads((tmp_path / "config.json").read_text())["environment"]["left_out"] == ["MaskPrior", "AUPRC"]
+    assert "Left out of the protocol mine" in (tmp_path / "report.html").read_text()
 
 
 def test_a_protocol_for_a_model_and_data_names_what_was_changed(tmp_path, model: LinearModel) -> None:

@@ -32,6 +32,8 @@ from .toys import protocol
         ({"methods": ()}, "methods is empty"),
         ({"baselines": (float("nan"),)}, "a baseline is a finite number"),
         ({"metrics": ("Sparseness", "Sparseness")}, "metrics holds a name twice"),
+        ({"methods": ("LimeCXR[seed=1,num_samples=9]", "LimeCXR[num_samples=9,seed=1]")}, "methods holds a name twice"),
+        ({"baselines": (0.0, -0.0)}, "baselines holds a name twice"),
         ({"features_in_step": 5}, "features_in_step must divide the image's 8x8 pixels, got 5; 4 does"),
     ],
 )

@@ -306,3 +306,21 @@ def test_batches_are_even() -> None:
     maps = list(np.random.default_rng(0).normal(size=(10, 1, SIZE, SIZE)).astype(np.float32))
     score_maps(scorer, maps, scored(), Counting().eval(), settings, "cpu", batch_size=BatchSize(8))
     assert set(sizes) == ({5} if tuple(map(int, version("quantus").split(".")[:2])) >= (0, 6) else {1})
+
+
+@pytest.mark.parametrize("name", ["FaithfulnessCorrelation", "MaxSensitivity"])
+def test_what_quantus_draws_is_seeded_by_the_image_and_leaves_numpy_alone(model: LinearModel, name: str) -> None:
+    scorer, settings = scorer_of(name)
+    images = [replace(scored(), seed=seed) for seed in (1, 1, 2)]
+    relevance = exact_map(model, images[0], 0) + np.random.default_rng(0).random((1, SIZE, SIZE))
+
+    def explain(model, inputs, targets, **_):
+        return contribution(model, torch.as_tensor(inputs, dtype=torch.float32), targets)
+
+    found = []
+    for image in images:
+        np.random.seed(len(found))
+        before = np.random.get_state()[1].copy()
+        found += score_map(scorer, relevance, at(image, 0), model, settings, "cpu", explain)
+        assert (np.random.get_state()[1] == before).all()
+    assert found[0] == found[1] != found[2]

@@ -117,6 +117,15 @@ def test_patients_widen_the_interval() -> None:
     assert one.holds == 0
 
 
+def test_what_was_not_varied_is_named() -> None:
+    means = {"F1": (3, 2, 1, 0), "F2": (3, 2, 1, 0), "P1": (1, 2, 3, 4)}
+    rows = sensitivity_rows(scores_of(means), points(), ROLES, HIGHER)
+    groups = agreement(scores_of(means), points(), ROLES, HIGHER)
+    said = sensitivity_findings(SensitivityTables(rows, groups, complete=True))
+    assert said[0].startswith("Sensitivity: the ranking holds over all 3 settings")
+    assert said[-1] == ("Not varied, so that nothing is said of it: features in step (4), lime samples (10), seed (0).")
+
+
 def test_words_say_what_does_not_hold_and_on_what_it_depends() -> None:
     scores = scores_of({"F1": (3, 2, 1, 0), "F2": (1, 3, 2, 0), "P1": (3, 1, 2, 4)})
     more = [replace(point, seed=1) for point in points()]

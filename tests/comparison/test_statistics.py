@@ -234,3 +234,12 @@ def test_by_confidence_has_fixed_bins_and_a_limit_is_in_the_next() -> None:
 def test_table_says_the_category_and_how_masks_were_drawn() -> None:
     (row,) = table(scores_of("m", A, "PointingGame[mask=lung]"), {"PointingGame[mask=lung]": ("localisation", "box")})
     assert (row.category, row.mask_kind) == ("localisation", "box")
+
+
+def test_means_of_groups_have_the_interval_of_the_table() -> None:
+    rows = scores_of("A", [0.1, 0.5, 0.9, 0.2])
+    (whole,), (group,) = table(rows), by_class(rows, (rows[0].label,))
+    assert (group.ci_low, group.ci_high) == (whole.ci_low, whole.ci_high)
+    assert group.ci_low < group.mean < group.ci_high
+    one = by_class(rows, (rows[0].label,), dict.fromkeys((row.path for row in rows), "one patient"))
+    assert math.isnan(one[0].ci_low)

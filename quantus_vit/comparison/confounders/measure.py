@@ -79,7 +79,7 @@ class RelianceRow:
     """A row of ``confounder_models.csv``: how far a model relies on the artefact.
 
     ``reliance`` is the mean rise of the class's probability by the artefact over ``n`` films of the other classes, with
-    its 95 % bootstrap interval; ``flipped`` the share of films that it turns.
+    its 95 % bootstrap interval; ``flipped`` the share of films that it turns, with its Wilson interval.
     """
 
     artefact: str
@@ -89,6 +89,8 @@ class RelianceRow:
     ci_low: float
     ci_high: float
     flipped: float
+    flipped_low: float = math.nan
+    flipped_high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,11 @@ def reliance_rows(pairs: Sequence[ReliancePair]) -> list[RelianceRow]:
     rows = []
     for (artefact, percent), group in sorted(groups.items()):
         rises = np.array([pair.planted - pair.without for pair in group])
-        flipped = float(np.mean([pair.flipped for pair in group]))
+        turned = sum(pair.flipped for pair in group)
         rows.append(
-            RelianceRow(artefact, percent, len(group), float(rises.mean()), *bootstrap_interval(rises), flipped)
-        )
+            RelianceRow(
+                artefact, percent, len(group), float(rises.mean()), *bootstrap_interval(rises),
+                turned / len(group), *wilson_interval(turned, len(group)),
+            )
+        )  # fmt: skip
     return rows

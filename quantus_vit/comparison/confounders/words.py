@@ -27,11 +27,14 @@ def confounder_findings(tables: ConfounderTables) -> list[str]:
 
 
 def _of_model(model: RelianceRow) -> str:
-    relies = "relies on it" if model.ci_low > RELIES else "is not seen to rely on it"
+    relies = "relies on it" if _relies(model) else "is not seen to rely on it"
+    turned = ""
+    if model.flipped_low == model.flipped_low:
+        turned = f" ({model.flipped_low:.0%} to {model.flipped_high:.0%})"
     return (
         f"{model.artefact} on {model.percent:g} % of its class: the model {relies}; on {model.n} films of other "
         f"classes it changes the class's probability by {model.reliance:.2f} ({model.ci_low:.2f} to "
-        f"{model.ci_high:.2f}) and turns {model.flipped:.0%} of them."
+        f"{model.ci_high:.2f}) and turns {model.flipped:.0%} of them{turned}."
     )
 
 
@@ -49,7 +52,14 @@ def _shown(model: RelianceRow, rows: Sequence[ConfounderRow]) -> list[str]:
     if rest:
         listed = ", ".join(f"{row.method} ({row.auc:.2f})" for row in rest)
         words.append(f"not told from the clean model by {listed}")
-    return [f"{model.artefact} at {model.percent:g} %: {'; '.join(words)}."]
+    text = f"{model.artefact} at {model.percent:g} %: {'; '.join(words)}."
+    if not _relies(model):
+        text += " Since the model is not seen to rely on it, this says nothing for or against a method."
+    return [text]
+
+
+def _relies(model: RelianceRow) -> bool:
+    return model.ci_low > RELIES
 
 
 def _accusers(rows: Sequence[ConfounderRow]) -> list[str]:

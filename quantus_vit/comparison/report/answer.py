@@ -82,7 +82,8 @@ def _controls(rows: Sequence[TableRow]) -> list[TableRow]:
 
 def _told(row: TableRow) -> str:
     interval = "" if math.isnan(row.ci_low) else f"95 % interval {number(row.ci_low)} to {number(row.ci_high)}, "
-    return f"{row.method} with {number(row.mean)} ({interval}n = {row.n})"
+    lacking = f", {row.nan} without a score" if row.nan else ""
+    return f"{row.method} with {number(row.mean)} ({interval}n = {row.n}{lacking})"
 
 
 def _difference(run: RunFolder, metric: MetricFacts, first: TableRow, second: TableRow) -> str:
@@ -113,6 +114,8 @@ def _against_controls(
     tests = {row.method: _test(run, metric.row, row.method, control.method) for row in methods}
     ahead = {row.method for row in methods if (row.mean > control.mean) == metric.higher_is_better}
     clear = [name for name, test in tests.items() if name in ahead and test is not None and test.p_holm < ALPHA]
+    if all(test is None or test.n_tested < 2 for test in tests.values()):
+        return f"Too few cases to test anything against the best control, {_told(control)}."
     if len(methods) == 1:
         verdict = "is" if clear else "is not"
         return f"{methods[0].method} {verdict} significantly better than the best control, {_told(control)}."
@@ -163,12 +166,27 @@ def distrust(run: RunFolder) -> list[str]:
         )
     if cases < _FEW:
         sentences.append(f"{cases} cases are few: intervals are wide, and small differences go unseen.")
+    sentences += _without_scores(run)
     sentences += _never_significant(run)
     failing = [row for row in run.meta if row.control == EVERY_CONTROL and row.n and row.ci_high < 1]
     if failing and not run.protocol["truth"]:
         names = ", ".join(f"{row.metric} ({row.preferred} of {row.n})" for row in failing)
         sentences.append(f"On phantoms, whose truth is known, these metrics miss it: {names}. Do not rank by them.")
     return [*sentences, *run.facts["caveats"]]
+
+
+def _without_scores(run: RunFolder) -> list[str]:
+    """A sentence where methods lack scores of the deciding metric: their means are over what they answered."""
+    metric = deciding_metric(run)
+    lacking = [row for row in run.table if metric is not None and row.metric == metric.row and row.nan]
+    if not lacking:
+        return []
+    listed = ", ".join(f"{row.method} for {row.nan} of {row.n + row.nan}" for row in lacking)
+    return [
+        f"Cases without a score by {lacking[0].metric} (constant or undefined maps, or failures): {listed}. Means over "
+        "different cases are not comparable, and a method gains by failing on what is hard for it; the findings have "
+        "the means over the cases that all methods answer."
+    ]
 
 
 def _never_significant(run: RunFolder) -> list[str]:

@@ -23,7 +23,7 @@ from ..scores import Score
 from ..statistics import CONFIDENCE
 from .grid import GridPoint
 
-__all__ = ["HOLDS_SHARE", "HOLDS_W", "AgreementRow", "SensitivityRow", "agreement", "sensitivity_rows"]
+__all__ = ["AXES", "HOLDS_SHARE", "HOLDS_W", "AgreementRow", "SensitivityRow", "agreement", "sensitivity_rows"]
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +35,8 @@ first in the other part of the settings. Both are conventions of this package, c
 RESAMPLES = 1000
 SEED = 0
 
-_AXES = ("metric", "removal", "features_in_step", "lime_samples", "seed")
+AXES = ("metric", "removal", "features_in_step", "lime_samples", "seed")
+"""Columns of ``sensitivity.csv`` that say which setting a row is of."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 def _groups(points: Sequence[GridPoint]) -> dict[str, list[int]]:
     """Indices of the points of each group of two or more; a setting that is the same everywhere makes no group."""
     groups: dict[str, list[int]] = {"all": list(range(len(points)))}
-    for axis in _AXES:
+    for axis in AXES:
         values = dict.fromkeys(getattr(point, axis) for point in points)
         if len(values) > 1:
             for value in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .agreement import HOLDS_SHARE, HOLDS_W, AgreementRow
+from .agreement import AXES, HOLDS_SHARE, HOLDS_W, AgreementRow
 from .study import SensitivityTables
 
 __all__ = ["sensitivity_findings"]
@@ -24,6 +24,7 @@ def sensitivity_findings(tables: SensitivityTables) -> list[str]:
     sentences = [f"{_verdict(groups['all'])} Here {CRITERION}."]
     sentences += [_verdict(row) for name, row in groups.items() if name.startswith("metric=")]
     sentences += _leaders(groups)
+    sentences += _not_varied(tables)
     if not tables.complete:
         sentences.append("The sensitivity is not finished: some of its cases have no score yet.")
     return sentences
@@ -57,6 +58,16 @@ def _leaders(groups: dict[str, AgreementRow]) -> list[str]:
         if len({row.winner for row in rows}) > 1:
             sentences.append(f"The leader depends on the {axis.replace('_', ' ')}: {_listed(rows)}.")
     return sentences
+
+
+def _not_varied(tables: SensitivityTables) -> list[str]:
+    """What had one value in all settings: of that a verdict says nothing, good or bad."""
+    alone = []
+    for axis in AXES:
+        values = {getattr(row, axis) for row in tables.rows}
+        if len(values) == 1:
+            alone.append(f"{axis.replace('_', ' ')} ({values.pop()})")
+    return [f"Not varied, so that nothing is said of it: {', '.join(alone)}."] if alone else []
 
 
 def _listed(rows: Sequence[AgreementRow]) -> str:

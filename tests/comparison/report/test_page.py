@@ -123,6 +123,27 @@ def test_a_control_on_fewer_images_is_not_the_best_control(folder) -> None:
     assert "the best control, Random with 0.000" in second
 
 
+def test_a_method_that_left_cases_unanswered_is_marked_where_it_leads(folder) -> None:
+    table = (folder / "table1.csv").read_text()
+    row = next(line for line in table.splitlines() if line.startswith(f"AttnLRP,{METRICS[0]}"))
+    (folder / "table1.csv").write_text(table.replace(row, row.replace(",4,0,", ",3,1,")))
+    assert "n = 3, 1 without a score)" in answer(read_run(folder))[0]
+    doubts = [text for text in distrust(read_run(folder)) if text.startswith("Cases without a score")]
+    assert len(doubts) == 1
+    assert "AttnLRP for 1 of 4. Means over different cases are not comparable" in doubts[0]
+
+
+def test_nothing_is_said_to_be_tested_on_one_case(folder) -> None:
+    rows = [
+        SignificanceRow(METRICS[0], *pair, 1, 0.3, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 1)
+        for pair in (("AttnLRP", "LimeCXR"), ("AttnLRP", "Random"), ("LimeCXR", "Random"))
+    ]
+    write_table(folder / "significance.csv", SignificanceRow, rows)
+    first, second = answer(read_run(folder))
+    assert "the two were not tested against each other" in first
+    assert second.startswith("Too few cases to test anything against the best control, Random with 0.000")
+
+
 @pytest.mark.parametrize(("n", "tests", "said"), [(4, 1, True), (6, 1, False), (6, 2, True), (7, 3, False)])
 def test_tests_that_can_never_be_significant_are_told(folder, n, tests, said) -> None:
     """By scipy's own test of differences that all have one sign, the clearest case there is."""

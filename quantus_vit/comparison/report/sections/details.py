@@ -84,8 +84,14 @@ def groups_section(run: RunFolder) -> Section | None:
 
 
 def _quartiles(title: str, noun: str, rows: Sequence[ClassRow]) -> str:
-    header = ("metric", "method", noun, "mean", "1st quartile", "median", "3rd quartile", "n", "nan")
-    cells = [(r.metric, r.method, r.label, r.mean, r.q1, r.median, r.q3, r.n, r.nan) for r in rows]
+    header = ("metric", "method", noun, "mean", "95 % interval", "1st quartile", "median", "3rd quartile", "n", "nan")
+    cells = [
+        (
+            r.metric, r.method, r.label, r.mean, f"{number(r.ci_low)} to {number(r.ci_high)}", r.q1, r.median, r.q3,
+            r.n, r.nan,
+        )
+        for r in rows
+    ]  # fmt: skip
     return folded(f"{title} ({len(cells)} rows)", data_table(title, header, cells))
 
 

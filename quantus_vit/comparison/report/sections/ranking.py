@@ -208,9 +208,22 @@ def _meta(run: RunFolder) -> list[str]:
         '<p class="small">On phantoms the lesion decides by construction. For each metric: in how many phantoms '
         "that the model predicts right it gives the lesion's outline a better score than a map that knows nothing of "
         "the decision, with the share's 95 % Wilson interval. A metric that fails here cannot say which method is the "
-        "more faithful. Metrics of localisation know the outline: that they find it shows their direction alone.</p>",
+        "more faithful. Metrics of localisation know the outline: that they find it shows their direction alone."
+        f"{_whose(run)}</p>",
         data_table("How often each metric prefers the truth", ("metric", *controls), cells),
     ]
+
+
+def _whose(run: RunFolder) -> str:
+    """Whose verdict it is, where the run has not judged by itself."""
+    sources = dict.fromkeys(row.source for row in run.meta if row.source)
+    if not sources:
+        return ""
+    known = {row.metric for row in run.meta}
+    others = [metric.row for metric in run.metrics if metric.row not in known]
+    text = f" Not judged in this run, but {'; '.join(sources)}, with the same settings of the metric."
+    text += f" Not judged: {', '.join(others)}." if others else ""
+    return text_of(f"{text} --meta-evaluation judges the metrics of a run.")
 
 
 def _share(row: MetaRow | None) -> str:

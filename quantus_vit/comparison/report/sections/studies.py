@@ -144,7 +144,8 @@ def _method(row: ConfounderRow) -> list[Any]:
 
 
 def _model(row: RelianceRow) -> list[Any]:
-    return [row.artefact, f"{row.percent:g} %", row.n, _told(row.reliance, row.ci_low, row.ci_high), row.flipped]
+    turned = _told(row.flipped, row.flipped_low, row.flipped_high)
+    return [row.artefact, f"{row.percent:g} %", row.n, _told(row.reliance, row.ci_low, row.ci_high), turned]
 
 
 def _told(value: float, low: float, high: float) -> str:
