@@ -67,7 +67,10 @@ def answer(run: RunFolder) -> list[str]:
     why = ", the metric that was declared to decide," if declared else " (no metric was declared to decide beforehand)"
     leaders = [row for row in methods if row.mean == methods[0].mean]
     first = f"By {metric.row}{why} {' and '.join(map(_told, leaders))} "
-    first += "comes first" if len(leaders) == 1 else "share the first place"
+    if len(methods) == 1:
+        first += "is the only method"
+    else:
+        first += "comes first" if len(leaders) == 1 else "share the first place"
     if len(methods) > len(leaders):
         first += f", before {_told(methods[len(leaders)])}"
         first += f"; {_difference(run, metric, methods[0], methods[1])}" if len(leaders) == 1 else ""
@@ -164,7 +167,9 @@ def distrust(run: RunFolder) -> list[str]:
             "Phantoms are drawn by code, with lesions far more regular than real ones: this shows that the methods "
             "work, not how they rank on patients."
         )
-    if cases < _FEW:
+    if cases == 1:
+        sentences.append("One case alone has no interval and no test: it is an example.")
+    elif cases < _FEW:
         sentences.append(f"{cases} cases are few: intervals are wide, and small differences go unseen.")
     sentences += _without_scores(run)
     sentences += _never_significant(run)

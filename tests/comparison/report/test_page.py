@@ -166,7 +166,8 @@ def test_ranks_without_a_test_say_so(n: int, said: str) -> None:
 def test_one_method_alone_is_named_against_the_control(folder) -> None:
     table = (folder / "table1.csv").read_text().splitlines(keepends=True)
     (folder / "table1.csv").write_text("".join(line for line in table if not line.startswith("LimeCXR")))
-    _, second = answer(read_run(folder))
+    first, second = answer(read_run(folder))
+    assert first.endswith("n = 4) is the only method.")
     assert second.startswith("AttnLRP is significantly better than the best control, Random with 0.000")
 
 
