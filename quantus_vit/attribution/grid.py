@@ -114,9 +114,10 @@ def at_tokens(row: Tensor, tokens: Tensor) -> Tensor:
 
     Tokens that follow one another are a slice, which needs no indices on the device.
     """
-    if len(tokens) and torch.equal(tokens, torch.arange(len(tokens)) + tokens[0]):
-        first = int(tokens[0])
-        return row[:, first : first + len(tokens)]
+    numbers = tokens.tolist()
+    first = numbers[0] if numbers else 0
+    if numbers == list(range(first, first + len(numbers))):
+        return row[:, first : first + len(numbers)]
     return row[:, tokens.to(row.device)]
 
 

@@ -175,9 +175,9 @@ def resolve_target(target: Tensor | None, logits: Tensor) -> Tensor:
     if conditions is not None:
         holds((target >= 0) & (target < classes), conditions)
         return target.clamp(0, classes - 1).to(logits.device)
-    wrong = target[(target < 0) | (target >= classes)]
-    if wrong.numel():
-        raise ValueError(f"target {int(wrong[0])} is out of range: the model has {classes} classes, 0 to {classes - 1}")
+    for index in target.tolist():
+        if not 0 <= index < classes:
+            raise ValueError(f"target {index} is out of range: the model has {classes} classes, 0 to {classes - 1}")
     return target.to(logits.device)
 
 

@@ -96,7 +96,10 @@ def check_graph(
     harmless = {_OURS}  # classes of nodes that need no closer look; most are met many times
     while waiting:
         node = waiting.pop()
+        if node in known:
+            continue
         below = known[node] = [child for child, _ in node.next_functions if child is not None]
+        waiting += below
         kind = type(node)
         if kind not in harmless:
             if _is_harmless(_short_name(node), free):
@@ -105,10 +108,6 @@ def check_graph(
                 not _is_known(node, below, None, seen_softmax) or _leads_to(node, targets)
             ):
                 raise _unseen(node, root)
-        for child in below:
-            if child not in known:
-                known[child] = below  # any: lest it wait twice
-                waiting.append(child)
     return known
 
 

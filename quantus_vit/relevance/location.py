@@ -66,7 +66,7 @@ class ModuleLocator:
     def siblings(self) -> int:
         """How many modules of the model are of the running one's class."""
         running = type(self.model.get_submodule(self.current()))
-        return [type(module) for _, module in self._modules.values()].count(running)
+        return sum([type(module) is running for _, module in self._modules.values()])
 
     def current(self) -> str:
         """Name of the innermost module of the model whose method is running; "" for the model itself."""

@@ -261,7 +261,7 @@ class Recorder:
         self.attentions.append(layer)
         return layer
 
-    def mark_weights(self, output: Tensor) -> Tensor:
+    def mark_weights(self, output: Tensor, meets_values: bool = False) -> Tensor:
         """Note a softmax output; make it the start of the graph where passes end at the attention maps."""
         if self._attend_from is None and self.options.start == "last attention" and output.dim() >= 3:
             self._attend_from = self.locator.siblings() - 1
@@ -277,7 +277,8 @@ class Recorder:
             self.below_start.end()
             if not torch.is_grad_enabled():
                 self.cuts.note("attention ran under no_grad")
-        self.weights.add(output, len(self.attentions), self.locator.current() if self.options.grid else "")
+        is_named = self.options.grid and not meets_values  # for an error where it meets none
+        self.weights.add(output, len(self.attentions), self.locator.current() if is_named else "")
         return output
 
     def mark_scores(self, scores: Tensor) -> None:

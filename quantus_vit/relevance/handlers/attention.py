@@ -25,15 +25,18 @@ __all__ = ["multi_head_attention", "same_values", "scaled_dot_product_attention"
 def softmax(
     recorder: Recorder, func: Any, input: Tensor, dim: Any = None, *unused: Any, dtype: Any = None, **kwargs: Any
 ) -> Tensor:
-    x = recorder.detach_parameters(input)
     if dtype is None and unused and isinstance(unused[-1], torch.dtype):
         dtype = unused[-1]
+    return recorder.mark_weights(_softmax(recorder, input, -1 if dim is None else dim, dtype))
+
+
+def _softmax(recorder: Recorder, scores: Tensor, dim: int = -1, dtype: torch.dtype | None = None) -> Tensor:
+    x = recorder.detach_parameters(scores)
     if dtype is None and autocast_dtype(x) is not None:
         dtype = torch.float32
     x = x if dtype is None else x.to(dtype)
     recorder.mark_scores(x)
-    output = recorder.apply(Softmax(-1 if dim is None else dim), x)
-    return recorder.mark_weights(output)
+    return recorder.apply(Softmax(dim), x)
 
 
 @handles((Tensor, "to type_as float half bfloat16 double contiguous clone"), (torch, "clone"), always=True)
@@ -87,7 +90,7 @@ def _attend(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     elif attn_mask is not None:
         scores = add(recorder, torch.add, scores, attn_mask)
-    weights = softmax(recorder, torch.softmax, scores)
+    weights = recorder.mark_weights(_softmax(recorder, scores), meets_values=True)
     weights = recorder.forward_mark(weights, weights.to(value.dtype))
     return matmul(recorder, torch.matmul, weights, value), weights
 
