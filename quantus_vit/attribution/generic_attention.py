@@ -53,7 +53,7 @@ class GenericAttention(AttributionMethod):
         traced.gradient(seed, keep=False)
         if layers.last.gradient is None:
             raise ValueError("the model's logits do not depend on its last attention layer")
-        start = readout(layers.last.gradient)
+        start = readout(layers.last.gradient, or_first=True)
         pooled = None if layers.pooling is None else weighted(layers.pooling)
         maps = [weighted(layer) for layer in layers.blocks[self.start_layer :]]
         row = rollout_row(maps, start_row(layers, start, pooled), pooled is not None)

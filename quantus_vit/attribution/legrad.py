@@ -17,7 +17,7 @@ from .base import PropagationMethod, require_relevance
 from .blocks import TokenBlocks, check_blocks, token_blocks
 from .grid import check_interpolation, to_image, token_grid
 from .inputs import one_hot
-from .rollout import at_least_single, check_start_layer, readout
+from .rollout import at_least_single, check_start_layer, readout, seed_of_all
 
 __all__ = ["POOLS", "SCORES", "LeGrad"]
 
@@ -114,7 +114,7 @@ class _Scores:
         if pool == "mean":
             self._weights = output.new_full((1, tokens, 1), 1 / tokens)
         else:
-            message = traced.between(traced.output, output, torch.ones_like(traced.logits))
+            message = traced.between(traced.output, output, seed_of_all(traced.logits))
             self._weights = readout(require_relevance(message)[:, None])[..., None]
 
     def gradients(self, behind: Tensor, targets: list[Tensor]) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..relevance import Trace, TraceOptions, trace
 from ..relevance.composites import gradient
+from ..relevance.conditions import gathered, holds
 from ..relevance.numerics import HALF
 from ..relevance.state import Attention
 
@@ -22,6 +23,7 @@ __all__ = [
     "readout",
     "rollout_row",
     "row_below",
+    "seed_of_all",
     "start_row",
     "token_layers",
     "weights_with_readout",
@@ -96,28 +98,43 @@ def token_layers(attentions: Sequence[Attention], size: int) -> Layers:
     return Layers(list(attentions[:-1]), attentions[-1])
 
 
-def readout(evidence: Tensor) -> Tensor:
+def readout(evidence: Tensor, or_first: bool = False) -> Tensor:
     """Where the logits are read from: equal weights on the tokens whose attention the target depends on.
 
     After the last attention layer tokens no longer mix, so its gradient (or relevance) is exactly 0 in the rows of
     tokens that the logits do not use. What is left is the class token's row in a model that reads a class token, the
     patches' rows under average pooling, both tokens' rows in a distilled model, the pooling query's row under
-    attention pooling; no name of a model is asked. Where nothing is left (the target does not depend on this layer) it
-    is the first row.
+    attention pooling; no name of a model is asked.
 
     Parameters
     ----------
     evidence : Tensor
         (N, heads, queries, keys), gradient or relevance of the last layer's attention weights; or (N, 1, T, channels),
         that of the tokens behind it.
+    or_first : bool
+        Where nothing is left, take the first row: for methods whose maps are 0 then, whatever row they read.
 
     Returns
     -------
     Tensor
         (N, queries), with sum 1.
+
+    Raises
+    ------
+    ValueError
+        Nothing is left of an image, so that nobody knows which rows are read.
     """
     used = (evidence != 0).any(-1).any(1)
-    used[:, 0] |= ~used.any(1)
+    known = used.any(1)
+    if or_first:
+        used[:, 0] |= ~known
+    elif not holds(known, gathered()):
+        raise ValueError(
+            f"every gradient at the last attention layer is exactly 0 for image {int(known.int().argmin())} of the "
+            "batch, so it cannot be told which tokens the logits are read from: the model's end is saturated (a "
+            "softmax or sigmoid of large logits, a last layer of zeros) or half precision rounds to 0; let the model "
+            "return logits, in float32"
+        )
     return used.to(evidence.dtype) / used.sum(1, keepdim=True).to(evidence.dtype)
 
 
@@ -157,18 +174,18 @@ def weights_with_readout(
     )
     traced = trace(model, inputs, options)
     layers = token_layers(traced.attentions, inputs.shape[0])
-    traced.gradient(_of_all(traced.logits), keep=False)
+    traced.gradient(seed_of_all(traced.logits), keep=False)
     if layers.last.gradient is None:
         traced = trace(model, inputs, replace(options, start="attention", start_layer=layers.last.index))
         layers = token_layers(traced.attentions, inputs.shape[0])
-        traced.gradient(_of_all(traced.logits), keep=False)
+        traced.gradient(seed_of_all(traced.logits), keep=False)
     found = layers.last.gradient
     if found is None:
         raise ValueError("the model's logits do not depend on its last attention layer")
     return traced, layers, readout(found)
 
 
-def _of_all(logits: Tensor) -> Tensor:
+def seed_of_all(logits: Tensor) -> Tensor:
     """A seed (N, classes) of all classes, each with a weight of its own: the sum of probabilities has no gradient."""
     return torch.linspace(1, 2, logits.shape[1], dtype=logits.dtype, device=logits.device).expand_as(logits)
 

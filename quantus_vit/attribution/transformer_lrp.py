@@ -111,7 +111,7 @@ class Rows:
         assert layer.relevance is not None
         if layer.index == self._layers.last.index:
             evidence = layer.relevance if layer.gradient is None else layer.gradient
-            self._rows[number] = self._form(self._layers, readout(evidence), self._first)
+            self._rows[number] = self._form(self._layers, readout(evidence, or_first=True), self._first)
         weighted = layer.relevance if layer.gradient is None else layer.gradient.mul_(layer.relevance)
         if number in self._rows:
             positive = F.relu(weighted, inplace=layer.gradient is not None)

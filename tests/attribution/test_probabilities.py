@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
@@ -96,6 +97,62 @@ def test_a_rollout_is_the_same_for_probabilities(pool: str, factor: float) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = AttentionRollout(Ending(model, lambda y: (y * factor).softmax(1))).attribute(x)
+    torch.testing.assert_close(found, wanted)
+
+
+def averaging() -> nn.Module:
+    torch.manual_seed(0)
+    model = VisionTransformer(
+        img_size=32,
+        patch_size=8,
+        embed_dim=24,
+        num_heads=2,
+        depth=2,
+        num_classes=2,
+        global_pool="avg",
+        class_token=False,
+    )
+    return model.double().eval()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        AttentionRollout,
+        TokenTM,
+        LeGrad,
+        partial(TransformerLRP, variant="last_layer_attn"),
+        partial(BeyondIntuition, mode="token"),
+        partial(BeyondIntuition, mode="head"),
+    ],
+)
+def test_maps_whose_tokens_cannot_be_told_are_refused(method: Any) -> None:
+    """A softmax of large logits is exactly 0 and 1: its gradient is 0, and the first token was taken for the one read.
+
+    Of two images the second alone is saturated.
+    """
+    factor = torch.tensor([[1.0], [1e6]], dtype=torch.float64)
+    model = Ending(averaging(), lambda y: (y * factor).softmax(1))
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=r"exactly 0 for image 1 of the batch.*let the model return logits"):
+            method(model).attribute(x, 1)
+
+
+@pytest.mark.parametrize("method", [GenericAttention, TransformerLRP])
+def test_saturated_probabilities_have_no_map(method: Any) -> None:
+    with pytest.warns(UserWarning, match=TOLD.format("softmax")):
+        found = method(Ending(averaging(), lambda y: (y * 1e6).softmax(1))).attribute(images(), 1)
+    assert not found.any()
+
+
+def test_scores_of_tokens_read_what_the_model_reads() -> None:
+    """The sum of all probabilities depends on no token, so the class's tokens must be asked for otherwise."""
+    model = Ending(averaging(), nn.Softmax(1))
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    with pytest.warns(UserWarning, match=TOLD.format("softmax")):
+        found, wanted = (LeGrad(model, pool=pool).attribute(x, 1) for pool in ("cls", "mean"))
     torch.testing.assert_close(found, wanted)
 
 
