@@ -22,8 +22,11 @@ from quantus_vit import (
     AttnLRP,
     BeyondIntuition,
     GenericAttention,
+    GradCAM,
     LeGrad,
     LibraGrad,
+    PositionalLRP,
+    TokenOcclusion,
     TokenTM,
     TransformerLRP,
 )
@@ -131,12 +134,19 @@ le_grad = attributing(LeGrad, target=0)
 le_grad_mean = attributing(LeGrad, options={"pool": "mean", "start_layer": 0}, target=0)
 token_tm = attributing(TokenTM, target=0)
 beyond_intuition = attributing(BeyondIntuition, target=0)
+stabilised_lrp = attributing(TransformerLRP, options={"stabilizer": 0.1}, target=0)
+positions_lrp = attributing(AttnLRP, options={"positions": True}, target=0)
+positional_lrp = attributing(PositionalLRP, target=0)
+grad_cam = attributing(GradCAM, target=0)
+token_occlusion = attributing(TokenOcclusion, target=0)
 
 OURS = (
     transformer_lrp,
     transformer_lrp_all,
+    stabilised_lrp,
     attn_lrp_epsilon,
     attn_lrp,
+    positions_lrp,
     generic_attention,
     attention_rollout,
     libra_grad,
@@ -144,6 +154,9 @@ OURS = (
     le_grad_mean,
     token_tm,
     beyond_intuition,
+    positional_lrp,
+    grad_cam,
+    token_occlusion,
 )
 
 
@@ -254,8 +267,10 @@ def autolrp_map(model: nn.Module, images: Tensor) -> Call:
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("TransformerLRP", transformer_lrp, cost=5.5, memory=8),
     Candidate("TransformerLRP, three targets", transformer_lrp_all, cost=12),
+    Candidate("TransformerLRP, stabilizer 0.1", stabilised_lrp),
     Candidate("AttnLRP, epsilon", attn_lrp_epsilon, cost=2.6, memory=7),
     Candidate("AttnLRP, gamma", attn_lrp, cost=6, memory=9),
+    Candidate("AttnLRP, gamma, with positions", positions_lrp),
     Candidate("AttnLRP, gamma, torchvision's ViT", attn_lrp, architecture="torchvision"),
     Candidate("GenericAttention", generic_attention, cost=2.5),
     Candidate("AttentionRollout", attention_rollout, cost=1.3),
@@ -264,6 +279,9 @@ CANDIDATES: tuple[Candidate, ...] = (
     Candidate("LeGrad, mean of tokens, all layers", le_grad_mean, cost=2.7, memory=7),
     Candidate("TokenTM", token_tm, cost=2.7, memory=7),
     Candidate("BeyondIntuition", beyond_intuition),
+    Candidate("PositionalLRP", positional_lrp),
+    Candidate("GradCAM", grad_cam),
+    Candidate("TokenOcclusion", token_occlusion),
     Candidate("input gradient", input_gradient),
     Candidate("captum InputXGradient", input_x_gradient, package="captum"),
     Candidate("lxt, gamma, torchvision's ViT", lxt_gamma, package="lxt", architecture="torchvision"),
