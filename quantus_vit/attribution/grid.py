@@ -5,7 +5,6 @@ It knows the relevance engine only; no attribute of a model is asked.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
