@@ -67,6 +67,11 @@ class _Functions(TorchFunctionMode):
         leaves = func in LEAVING and not places.on_host(args[0])
         if leaves and func is not Tensor.item:  # the dispatcher sees that one
             places.wait(func.__name__)
+        if func is Tensor.new_tensor and not places.on_host(args[0]):
+            places.wait("new_tensor copies numbers of the host")
+        is_number = func is Tensor.to and isinstance(args[1], Tensor) and not args[0].dim()
+        if is_number and places.on_host(args[0]) and not places.on_host(args[1]):
+            places.wait("to copies a number of the host")
         result = func(*args, **kwargs)
         if func is Tensor.cpu and leaves:
             result = result.detach().clone()

@@ -27,12 +27,18 @@ def add(recorder: Recorder, func: Any, input: Any, other: Any, *, alpha: Any = 1
         return func(a, b, alpha=alpha) if alpha != 1 else func(a, b)
     if alpha != 1:
         b = scale(recorder, torch.mul, b, alpha)
-    a, b = (x if isinstance(x, Tensor) else torch.as_tensor(x).to(y) for x, y in ((a, b), (b, a)))
+    a, b = (x if isinstance(x, Tensor) else _beside(x, y) for x, y in ((a, b), (b, a)))
     a, b = _embedding(recorder, a, b), _embedding(recorder, b, a)
     total = recorder.apply(Add((recorder.normalised.shares(a), recorder.normalised.shares(b))), a, b)
     if traced(a) and traced(b):
         recorder.mark_sum(total, (a, b))
     return total
+
+
+def _beside(number: Any, x: Tensor) -> Tensor:
+    """A number as a tensor of the type of x, on its device, where it is filled in: a copy from the host would wait."""
+    is_plain = isinstance(number, (bool, int, float))
+    return x.new_full((), number) if is_plain else torch.as_tensor(number).to(x)
 
 
 def _embedding(recorder: Recorder, constant: Any, tokens: Any) -> Any:

@@ -144,7 +144,7 @@ class Operation(RuledOperation):
             return message * (size / (size + stabilizer)) if stabilizer else message
         relevance = message if self.carries_relevance else message * self.output
         if stabilizer:
-            denominator = denominator + torch.copysign(denominator.new_tensor(stabilizer), denominator)
+            denominator = denominator + torch.copysign(denominator.new_full((), stabilizer), denominator)
             return relevance / denominator
         return divide(relevance, denominator)
 
