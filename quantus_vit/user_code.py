@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception of a user's code in one line, with the line of code that raised it.
+    """An exception of a user's code in one line, with the last line of the user's own code on its way, if there is one.
 
     Examples
     --------
@@ -92,6 +93,14 @@ def describe_error(error: BaseException) -> str:
     "KeyError: 'weights'"
     """
     message = (str(error).strip().splitlines() or [""])[0]
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a file of code is neither this package's, nor Python's, nor an installed library's."""
+    path = Path(filename)
+    libraries = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+    installed = {"site-packages", "dist-packages"}.intersection(path.parts)
+    return path.is_file() and not installed and not any(path.is_relative_to(library) for library in libraries)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", nargs="+", default=["TransformerLRP"], metavar="NAME",
         help="any of quantus_vit.available_methods(), or of 'compare'; options in brackets, such as "
-        "'LimeCXR[segments=100]' (default: TransformerLRP)",
+        "'LimeCXR[num_segments=100]' (default: TransformerLRP)",
     )  # fmt: skip
     parser.add_argument(
         "--out", required=True, metavar="FILE|DIR",

@@ -12,8 +12,11 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from ..data import XrayDataset
-from ..models import Classifier
+from ..models import Classifier, weights_digest
+from ..quantus_plugin.model_state import precision
 from .calls import Call
 from .cases import cases_of, data_digest, match_labels
 from .explaining import MethodCall, method_calls
@@ -106,6 +109,12 @@ def make_plan(
         raise ValueError(
             f"softmax=True scores the softmax of the logits, but the model's task is {classifier.task!r}; score its "
             "logits, without --softmax"
+        )
+    dtype = precision(classifier.module)
+    if dtype != torch.float32:
+        raise ValueError(
+            f"the model {protocol.model} computes in {dtype}, and the metrics give it images of float32; compare "
+            "model.float()"
         )
     matching = match_labels(classifier, dataset, protocol.classes, protocol.findings)
     selection = select(cases_of(dataset, matching), matching.labels, protocol.samples, protocol.sample_seed)
@@ -230,7 +239,10 @@ def mask_kinds(plan: Plan) -> dict[str, str]:
 
 
 def model_digest(classifier: Classifier) -> str:
-    """Identify a model together with what its images go through: its weights, preprocessing, task and classes."""
+    """Identify a model together with what its images go through: its weights, preprocessing, task and classes.
+
+    The weights are those of now: a module that was trained further after its classifier was made is another model.
+    """
     settings = [classifier.preprocessing.to_dict(), classifier.task, list(classifier.class_names)]
     further = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{classifier.digest}-{further}"
+    return f"{weights_digest(classifier.module)}-{further}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..models import Classifier
+from ..quantus_plugin.model_state import precision
 from .cases import Case, absent
 from .scores import Prediction
 
@@ -19,21 +20,21 @@ _LIKELY = 0.5
 
 
 def probabilities_of(classifier: Classifier, image: torch.Tensor, device: str) -> list[float]:
-    """Probabilities of all outputs for one image ``(C, H, W)``.
+    """Probabilities of all outputs for one image ``(C, H, W)``, which the model gets in its own precision.
 
     Raises
     ------
     ValueError
-        The model's logits are no finite numbers, or of another shape than its class names say.
+        The model's logits are not all finite, or of another shape than its class names say.
     """
     with torch.no_grad():
-        logits = classifier.module(image[None].to(device))
+        logits = classifier.module(image[None].to(device, precision(classifier.module)))
     expected = (1, len(classifier.class_names))
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise ValueError(f"the model returned {shape} for one image; its classes ask for a tensor {expected}")
     if not bool(torch.isfinite(logits).all()):
-        raise ValueError("the model's logits are no finite numbers")
+        raise ValueError("the model's logits are not all finite; there is nothing to explain")
     return [float(value) for value in classifier.probabilities(logits.float())[0].cpu()]
 
 

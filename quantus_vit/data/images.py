@@ -103,7 +103,9 @@ def check_pixel_range(pixel_range: tuple[float, float] | None) -> None:
     except (TypeError, ValueError):
         usable = False
     if not usable:
-        raise ValueError(f"pixel_range must be the stored values of black and white, got {pixel_range!r}")
+        raise ValueError(
+            f"pixel_range must be the stored values of black and white, two different numbers, got {pixel_range!r}"
+        )
 
 
 class _Readable:

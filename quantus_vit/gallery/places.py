@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ class Places:
         Raises
         ------
         ValueError
-            An unknown format, or an end of the name that is none; several pictures for one file.
+            An unknown format, or an end of the name that is none; several pictures for one file; one of the images as
+            the file.
         FileNotFoundError
             The folder of the file is missing.
         """
@@ -72,6 +74,8 @@ class Places:
             raise ValueError(f"--out {out!r} is {named.name}, --format says {', '.join(e.name for e in chosen)}")
         if not path.parent.is_dir():
             raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name!r} into")
+        if any(os.path.realpath(path) == os.path.realpath(image.path) for image in images):
+            raise ValueError(f"--out {out!r} is the image itself, which would be overwritten; name another file")
         return cls(path, True, (named,), tuple(methods))
 
     def prepare(self) -> None:

@@ -198,7 +198,7 @@ def check_segments(segments: object, num_segments: int | None) -> None:
     Raises
     ------
     ValueError
-        Unknown preset name; ``num_segments`` below 2 or where the choice cannot follow it.
+        Unknown preset name; a number instead of a map; ``num_segments`` below 2 or where the choice cannot follow it.
     TypeError
         Neither a name, a callable nor an integer map.
     """
@@ -207,6 +207,8 @@ def check_segments(segments: object, num_segments: int | None) -> None:
             raise ValueError(f"segments={segments!r} is no preset; choose one of {', '.join(map(repr, PRESETS))}")
     elif not callable(segments):
         array = np.asarray(segments)
+        if array.ndim == 0 and array.dtype.kind in "iu":
+            raise ValueError(f"segments={segments} is a number; use num_segments={segments} for so many superpixels")
         if array.dtype.kind not in "iub":
             raise TypeError(
                 f"segments must be a preset's name, a callable or an integer map, got {type(segments).__name__} "

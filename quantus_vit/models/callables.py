@@ -47,7 +47,7 @@ def call_for_model(spec: str) -> Classifier:
         except Exception as error:  # the user's code may raise anything
             raise ValueError(f"{spec!r}: {describe_error(error)}") from error
     if isinstance(made, Classifier):
-        return made
+        return replace(made, digest="")  # weights may have been loaded after it was made
     if not isinstance(made, nn.Module):
         raise TypeError(f"{spec!r} gave {type(made).__name__}; it must return a torch.nn.Module or a Classifier")
     try:

@@ -167,9 +167,11 @@ def _check_position_embedding(model: nn.Module, state: Mapping[str, torch.Tensor
     expected, found = model.state_dict().get("pos_embed"), state.get("pos_embed")
     if expected is None or found is None or found.ndim != expected.ndim or found.shape == expected.shape:
         return
+    if expected.ndim == 3 and found.shape[1] == expected.shape[1]:
+        return  # of another width: all shapes are compared later
     raise ValueError(
-        f"{path!r} was trained at another image size: its position embedding has {found.shape[1]} tokens, that of "
-        f"{type(model).__name__} has {expected.shape[1]}; give a function that builds your model with its img_size, as "
+        f"{path!r} was trained at another image size: its position embedding is {tuple(found.shape)}, that of "
+        f"{type(model).__name__} {tuple(expected.shape)}; give a function that builds your model with its img_size, as "
         "FILE.py:NAME"
     )
 

@@ -65,8 +65,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError,
         AttributeError, AssertionError, ImportError,
     ) as error:  # fmt: skip
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"cannot read weights from {str(path)!r}: {reason}") from error
+        raise ValueError(f"cannot read weights from {str(path)!r}: {_reason(error)}") from error
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise ValueError(f"{str(path)!r} holds no state dict of tensors, but {type(content).__name__}")
     if names is not None and not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
@@ -76,6 +75,15 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
         for name, value in content.items()
     }
     return Weights(state, None if names is None else tuple(names))
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in one line. torch's own words for a pickle are advice on how to run it."""
+    if isinstance(error, pickle.UnpicklingError):
+        if "GLOBAL" in str(error):
+            return "it holds pickled Python objects, such as a whole model, which are not run; save model.state_dict()"
+        return "it is damaged, or was not written by torch.save"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:

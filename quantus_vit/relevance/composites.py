@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -178,7 +179,7 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
         products.
     """
     for name, gamma in (("conv_gamma", conv_gamma), ("linear_gamma", linear_gamma)):
-        if not gamma >= 0:
+        if not isinstance(gamma, numbers.Real) or not gamma >= 0:
             raise ValueError(f"{name} must be 0 or more, not {gamma!r}")
     if attention_rule not in ("cp", "attnlrp"):
         raise ValueError(f'attention_rule must be "cp" or "attnlrp", not {attention_rule!r}')

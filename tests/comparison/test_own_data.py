@@ -108,7 +108,10 @@ def test_options_of_the_data_reach_it_and_are_settings(tmp_path, models, films, 
     ("options", "message"),
     [
         (["--data-options", "pixel_rang=(0, 1)"], "have no option 'pixel_rang'; their options: root, findings"),
-        (["--data-options", "pixel_range=5"], "pixel_range must be the stored values of black and white, got 5"),
+        (
+            ["--data-options", "pixel_range=5"],
+            "pixel_range must be the stored values of black and white, two different numbers, got 5",
+        ),
         (["--data-options", "pixel_range"], "--data-options takes KEY=VALUE, got 'pixel_range'"),
         (["--data-options", "split=Val"], "--data-options cannot set split; --split does"),
         (["--data-options", "root=a", "root=b"], "--data-options sets root twice"),

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from quantus_vit.cli.outcome_text import describe
 from quantus_vit.comparison import compare, group_scoring, grouping, meta_run, protocol_for
 from quantus_vit.comparison.cases import data_digest
 from quantus_vit.comparison.methods import METHODS, MethodSpec
@@ -286,6 +288,14 @@ def test_unreadable_images_are_in_the_report_and_not_in_the_figures(tmp_path, mo
     assert "of 4 correctly" in page
 
 
+def test_what_is_printed_says_that_images_are_missing(tmp_path, model: LinearModel) -> None:
+    outcome = compared(tmp_path, model, Images(LABELS, broken={0: unreadable(), 4: unreadable()}))
+    assert f"2 of the 6 images could not be read: {tmp_path / 'errors.csv'}" in describe(outcome, 1.0).splitlines()
+    so_far = describe(replace(outcome, interrupted=True), 1.0)
+    assert "So far 4 of the 6 images." in so_far
+    assert "could not" not in so_far
+
+
 def test_a_run_without_a_readable_image_says_so(tmp_path, model: LinearModel) -> None:
     outcome = compared(tmp_path, model, Images(LABELS, broken=dict.fromkeys(range(6), unreadable())))
     assert (outcome.cases, outcome.read) == (6, 0)
@@ -320,6 +330,22 @@ def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path, model, ch
     with pytest.raises((ValueError, TypeError), match=message):
         compared(tmp_path / "out", model, **changes)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_that_the_metrics_cannot_feed_is_refused(tmp_path, dtype) -> None:
+    with pytest.raises(ValueError, match=rf"computes in {dtype}.*compare model\.float\(\)"):
+        compared(tmp_path / "out", LinearModel(3).eval().to(dtype))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_was_trained_further_is_another_model() -> None:
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE**2, 3)).eval()
+    classifier, dataset = classifier_of(module), Images(LABELS)
+    first = protocol_for("custom", classifier, dataset, methods=("Random",), metrics=("Sparseness",))
+    torch.nn.init.ones_(module[1].weight)
+    later = protocol_for("custom", classifier, dataset, methods=("Random",), metrics=("Sparseness",))
+    assert first.model_digest != later.model_digest
 
 
 def test_masks_are_asked_for_before_the_work(tmp_path, model: LinearModel) -> None:

@@ -19,7 +19,7 @@ from quantus_vit.data.images import read_grey, read_stored
 from quantus_vit.gallery.gallery import Gallery
 from quantus_vit.models import load_model
 
-from .conftest import explain
+from .conftest import MODELS, explain
 
 
 def table_of(folder) -> list[dict[str, str]]:
@@ -170,6 +170,25 @@ def test_what_the_options_refuse(tmp_path, films, model_file, capsys, monkeypatc
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("quantus-vit: error: ")
     assert message in error
+
+
+def test_the_image_itself_is_never_overwritten(films, model_file, capsys) -> None:
+    before = (films / "a.png").read_bytes()
+    out = films / "later" / ".." / "a.png"
+    assert explain(films / "a.png", "--model", f"{model_file}:squashing", "--out", out) == 2
+    assert "is the image itself" in capsys.readouterr().err
+    assert (films / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("precision", ["double", "bfloat16"])
+def test_a_model_of_another_precision_gets_its_images_in_it(films, model_file, tmp_path, precision) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(f"{MODELS}\ndef made():\n    made = squashing()\n    made.module.{precision}()\n    return made\n")
+    given = ["--method", "AttnLRP", "--format", "tiff", "--quiet"]
+    for name, model in (("plain", f"{model_file}:squashing"), (precision, f"{own}:made")):
+        assert explain(films / "a.png", "--model", model, *given, "--out", tmp_path / f"{name}.tif") == 0
+    plain, other = (np.array(Image.open(tmp_path / f"{name}.tif")) for name in ("plain", precision))
+    assert np.corrcoef(plain.ravel(), other.ravel())[0, 1] > 0.99
 
 
 def test_a_method_named_twice_is_refused(films, model_file, tmp_path, capsys) -> None:

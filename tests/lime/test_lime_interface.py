@@ -204,6 +204,7 @@ def test_warns_where_the_fit_is_poor_and_only_there(vit, images):
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"seed": -1}, ValueError, "seed=-1"),
         ({"segments": "slic"}, ValueError, "'slic' is no preset; choose one of 'cxr'"),
+        ({"segments": 100}, ValueError, "num_segments=100"),
         ({"segments": 0.5}, TypeError, "float"),
         ({"segments": np.zeros((64, 64))}, TypeError, "float64"),
         ({"segments": "lime-default", "num_segments": 30}, ValueError, "num_segments=30 has no effect"),

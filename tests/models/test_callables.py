@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import quantus_vit
+from quantus_vit.models import weights_digest
 
 CODE = """
 import timm, torch
@@ -43,6 +44,17 @@ def picture():
 def number():
     return 5
 
+def needs(size):
+    return bare()
+
+def unnamed():
+    return Classifier(bare(), ("only one",), Preprocessing(), task="multiclass")
+
+def filled_later():
+    made = complete()
+    torch.nn.init.ones_(made.module.head.weight)
+    return made
+
 constant = 3
 """
 
@@ -67,6 +79,13 @@ def test_classifier_is_taken_as_it_is(file: Path) -> None:
     assert not loaded.module.training
 
 
+def test_weights_that_a_function_loads_into_its_classifier_count(file: Path) -> None:
+    # A comparison takes over the scores of a model with the same digest.
+    first, later = (quantus_vit.load_model(f"{file}:{name}") for name in ("complete", "filled_later"))
+    assert later.digest == weights_digest(later.module)
+    assert first.digest != later.digest
+
+
 @pytest.mark.parametrize("name", ["OneLogit", "instance"])
 def test_one_logit_is_a_binary_model(file: Path, name: str) -> None:
     loaded = quantus_vit.load_model(f"{file}:{name}")
@@ -89,6 +108,8 @@ def test_a_file_imports_its_neighbours(file: Path) -> None:
     [
         ("missing", ValueError, "has no 'missing'; its callables: .*bare, complete"),
         ("fails", ValueError, r"KeyError: 'weights' in mine\.py, line 24"),
+        ("needs", ValueError, r"missing 1 required positional argument: 'size'$"),
+        ("unnamed", ValueError, r"got \['only one'\].* in mine\.py, line \d+$"),
         ("small", ValueError, r"does not take images \(1, 3, 224, 224\).*Classifier"),
         ("picture", ValueError, r"logits \(N, classes\)"),
         ("number", TypeError, "gave int"),

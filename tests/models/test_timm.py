@@ -96,6 +96,13 @@ def test_other_image_size_is_refused(tmp_path: Path) -> None:
         quantus_vit.load_model(f"timm:{NAME}@{tmp_path / 'w.safetensors'}")
 
 
+def test_another_width_is_not_called_another_image_size(tmp_path: Path) -> None:
+    wider = timm.create_model(NAME, num_classes=3, embed_dim=128)
+    save_file(wider.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"do not fit 'test_vit': .*other shapes"):
+        quantus_vit.load_model(f"timm:{NAME}@{tmp_path / 'w.safetensors'}")
+
+
 def test_other_architecture_is_refused(tmp_path: Path, model: nn.Module) -> None:
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"another image size|do not fit 'test_vit'"):

@@ -119,6 +119,12 @@ def test_pickled_code_is_not_run(tmp_path: Path, model: nn.Module, capsys: pytes
     assert "ran code" not in capsys.readouterr().out
 
 
+def test_a_whole_model_is_told_apart_from_its_weights(tmp_path: Path, model: nn.Module) -> None:
+    torch.save(model, tmp_path / "whole.pth")
+    with pytest.raises(ValueError, match=r"pickled Python objects.*; save model\.state_dict\(\)$"):
+        load_weights(model, tmp_path / "whole.pth")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}])
 def test_no_state_dict(tmp_path: Path, model: nn.Module, content: object) -> None:
     torch.save(content, tmp_path / "list.pth")

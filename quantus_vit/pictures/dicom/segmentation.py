@@ -42,7 +42,9 @@ def segmentation(explanation: Explanation, source: DicomSource, book: SeriesBook
     """
     largest = float(np.max(explanation.relevance, initial=0.0, where=explanation.seen))
     if largest <= 0:
-        raise ValueError(f"{explanation.method}: no pixel speaks for {explanation.target!r}, so a segment has none")
+        raise ValueError(
+            f"{explanation.method}: no pixel speaks for {explanation.target!r}, so that a segmentation would be empty"
+        )
     inside = explanation.seen & (explanation.relevance >= threshold * largest)
     dataset = new_dataset(source, explanation, book, "SegmentationStorage", "Relevance region", "SEG")
     _, frame = add_common(dataset, explanation, source, "RELEVANCE_REGION")
