@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>\w+)\n(?P<code>.*?)^```", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+BRACKETS = re.compile(r"\b(?P<name>[A-Z]\w+)\[\w+=[^\]\s]+\]")
 create_model = timm.create_model
 
 
@@ -184,6 +185,30 @@ def test_links_lead_somewhere(page):
         match["target"] for match in LINK.finditer(page.read_text()) if not (page.parent / match["target"]).exists()
     ]
     assert missing == []
+
+
+def bracketed() -> Iterator[tuple[str, str, str]]:
+    """Methods with options in brackets, wherever prose, commands or help show them: file, name and the whole."""
+    files = [*PAGES, ROOT / "examples" / "RESULTS.md", *sorted((ROOT / "quantus_vit" / "cli").glob("*.py"))]
+    for file in files:
+        for match in BRACKETS.finditer(file.read_text()):
+            yield name_of(file), match["name"], match[0]
+
+
+def test_options_in_brackets_are_those_of_the_methods():
+    from quantus_vit.comparison.explaining import known_methods, method_calls
+    from quantus_vit.comparison.protocol import ExplainOptions
+    from quantus_vit.data import Preprocessing
+    from quantus_vit.models import Classifier
+
+    classifier = Classifier(tiny(num_classes=2), ("a", "b"), Preprocessing())
+    shown = {(where, text) for where, name, text in bracketed() if name in known_methods()}
+    assert {"docs/explain.md", "docs/comparison.md", "quantus_vit/cli/explain.py"} <= {where for where, _ in shown}
+    for where, text in sorted(shown):
+        try:
+            method_calls([text], ExplainOptions(), classifier)
+        except (TypeError, ValueError) as error:
+            pytest.fail(f"{where} shows {text}: {error}")
 
 
 def test_blocks_are_found():
