@@ -7,6 +7,7 @@ not know how a call is measured (``measuring``) nor what becomes of the numbers 
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Candidate:
         More images than this in a batch give wrong maps or an error there.
     cost, memory : float or None
         The aim, as multiples of the plain forward's time and peak memory.
+    forwards : callable or None
+        (model, images) -> the call that time is a multiple of, where that is not one plain forward.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Candidate:
     largest_batch: int | None = None
     cost: float | None = None
     memory: float | None = None
+    forwards: Build | None = None
 
     @property
     def ours(self) -> bool:
@@ -139,6 +143,21 @@ positions_lrp = attributing(AttnLRP, options={"positions": True}, target=0)
 positional_lrp = attributing(PositionalLRP, target=0)
 grad_cam = attributing(GradCAM, target=0)
 token_occlusion = attributing(TokenOcclusion, target=0)
+occlusion_in_steps = attributing(TokenOcclusion, options={"window": 2, "stride": 2}, target=0)
+
+
+def occlusion_forwards(model: nn.Module, images: Tensor) -> Call:
+    """The forwards that :data:`occlusion_in_steps` runs for one image, bare: the whole image, then 16 at a time."""
+    windows = math.prod(-(-side // 2) for side in model.patch_embed.grid_size)
+
+    def call() -> None:
+        with torch.no_grad():
+            model(images)
+            for start in range(0, windows, 16):
+                model(images.expand(min(16, windows - start), -1, -1, -1))
+
+    return call
+
 
 OURS = (
     transformer_lrp,
@@ -157,6 +176,7 @@ OURS = (
     positional_lrp,
     grad_cam,
     token_occlusion,
+    occlusion_in_steps,
 )
 
 
@@ -282,6 +302,13 @@ CANDIDATES: tuple[Candidate, ...] = (
     Candidate("PositionalLRP", positional_lrp),
     Candidate("GradCAM", grad_cam),
     Candidate("TokenOcclusion", token_occlusion),
+    Candidate(
+        "TokenOcclusion, to its bare forwards",
+        occlusion_in_steps,
+        largest_batch=1,
+        cost=1.05,
+        forwards=occlusion_forwards,
+    ),
     Candidate("input gradient", input_gradient),
     Candidate("captum InputXGradient", input_x_gradient, package="captum"),
     Candidate("lxt, gamma, torchvision's ViT", lxt_gamma, package="lxt", architecture="torchvision"),

@@ -1,7 +1,8 @@
 """How one method is measured: in a process of its own, against the plain forward in the same process.
 
 Time: after warming up, forward and method take turns (forward, method, forward, method, ...); every method's time is
-divided by that of the forward just before it; the median of these ratios counts, by CPU time and by wall time.
+divided by that of the forward just before it (for a candidate that says so: of the bare forwards that it runs); the
+median of these ratios counts, by CPU time and by wall time.
 
 Peak memory: of the process's first call of the method on the model, how far resident memory rises above what it was
 just before the call (with model, images and the method's object in place). The plain forward's rise is measured
@@ -149,13 +150,14 @@ def _measure(case: Case) -> Result:
     from candidates import candidate, make_images, make_model, plain_forward
 
     torch.set_num_threads(1)
-    build = plain_forward if case.method is None else candidate(case.method).build
+    chosen = None if case.method is None else candidate(case.method)
+    build = plain_forward if chosen is None else chosen.build
     miniature = make_model(case.model, case.architecture, 32, depth=1, embed_dim=48, num_heads=3).to(case.device)
     build(miniature, make_images(1, 32).to(case.device))()
     del miniature
     model = make_model(case.model, case.architecture, case.size, **dict(case.options)).to(case.device)
     images = make_images(case.batch, case.size).to(case.device)
-    forward = plain_forward(model, images)
+    forward = ((chosen and chosen.forwards) or plain_forward)(model, images)
     method = build(model, images)
     result = Result(case, memory=rise_of_peak(method, case.device))
     for _ in range(case.warmups):

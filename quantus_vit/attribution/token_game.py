@@ -58,8 +58,9 @@ class TokenGame:
 
     def without(self, masks: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The logits for each of the masks (M, places), True where a patch is removed, some (m, classes) at a time."""
-        for start in range(0, len(masks), self._at_once):
-            part = slice(start, min(start + self._at_once, len(masks)))
+        step = _even_step(len(masks), self._at_once)
+        for start in range(0, len(masks), step):
+            part = slice(start, min(start + step, len(masks)))
             self._removal.mask = masks[part]
             yield part, self._forward(part.stop - part.start)
 
@@ -68,6 +69,12 @@ class TokenGame:
         images = self._image.expand(size, *self._image.shape[1:])
         with clearer_errors(self._removal.model, self._image), torch.no_grad():
             return logits_of(self._removal(images, *args)).detach()
+
+
+def _even_step(count: int, most: int) -> int:
+    """Forwards at once, so that the last have as many as the others where that takes little from ``most``."""
+    even = (step for step in range(min(count, most), 3 * most // 4, -1) if count % step == 0)
+    return next(even, most)
 
 
 class TokenRemovalMethod(AttributionMethod):

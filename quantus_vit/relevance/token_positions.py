@@ -124,8 +124,16 @@ class PositionTable:
         def compute() -> Record:
             size, grid = shape[0], tuple(shape[2:])
             count = size * torch.Size(grid).numel()
+            if not count:
+                return NOWHERE
             values = torch.arange(1, count + 1, dtype=torch.float64).view(size, 1, *grid)
-            return self.record([self.positions(values, grid)])
+            dims = frozenset(d for d in range(2, len(shape)) if shape[d] > 1)
+            known = self._known.setdefault((tuple(values.shape), grid), [])
+            found = next((one for one in known if torch.equal(one.values, values)), None)
+            if found is None:  # nothing of it is to be looked for, as :meth:`positions` does
+                found = Positions(values, grid, dims)
+                known.append(found)
+            return self.record([found])
 
         found: Record = self.remembered(("fresh", shape), compute)
         return found

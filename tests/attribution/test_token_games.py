@@ -237,3 +237,16 @@ def test_by_name_in_quantus(name: str) -> None:
 def test_logits_that_are_not_finite_are_refused(method: Any) -> None:
     with pytest.raises(ValueError, match="not all finite"):
         method(Game(2, 2)).attribute(torch.full((1, 1, 8, 8), torch.nan), 0)
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 6, 16])
+def test_how_many_forwards_run_at_once_changes_no_map(at_once: int) -> None:
+    """16 windows: four times four where five are allowed, five, five and so on where six are."""
+    model, x = make(BY_NAME["vit"]), images(BY_NAME["vit"], 2)
+    sizes: list[int] = []
+    handle = model.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    found = TokenOcclusion(model, interpolate=None).attribute(x, 1, internal_batch_size=at_once)
+    handle.remove()
+    assert max(sizes) <= at_once
+    assert sum(sizes) == 2 * 17
+    torch.testing.assert_close(found, TokenOcclusion(model, interpolate=None).attribute(x, 1, internal_batch_size=3))
