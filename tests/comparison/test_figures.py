@@ -159,6 +159,25 @@ def test_boxplots_survive_a_method_without_scores() -> None:
     assert pixels(figure).std() > 0
 
 
+def test_boxplots_of_many_methods_have_a_line_each() -> None:
+    methods = [f"Method{number}" for number in range(9)]
+    rows = [
+        Score(str(i), label, label, label, method, metric, 0.1 * i + number)
+        for number, method in enumerate(methods) for metric in ("A", "B") for label in NAMES for i in range(3)
+    ]  # fmt: skip
+    figure = draw_boxplots(rows, NAMES, {"A": True, "B": False})
+    assert figure.get_figwidth() < 14  # so wide a picture is read on a page; nine panels side by side are not
+    assert len(figure.axes) == 2
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == methods
+    assert (first.get_title("left"), second.get_title("left")) == ("A (higher is better)", "B (lower is better)")
+    medians = [
+        line.get_xdata()[0] for line in first.lines if line.get_color() == "black" and len(line.get_xdata()) == 2
+    ]
+    assert medians == pytest.approx([0.1 + number for number in range(9) for _ in NAMES])
+    assert "Non-COVID" in texts(figure)
+
+
 def test_limes_superpixels_are_those_that_lime_shows() -> None:
     """The strongest weights of the map against lime's own ``get_image_and_mask`` of the same explanation."""
     lime_image = pytest.importorskip("lime.lime_image")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from inspect import signature
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..figures.boxplots import CLASS_COLOURS
+from ..figures.boxplots import CLASS_COLOURS, HORIZONTAL
 from ..report.answer import best_rows, deciding_metric, places
 from ..report.bands import CurveBand, curve_bands
 from ..report.reading import MethodFacts, MetricFacts, RunFolder
@@ -24,11 +22,6 @@ __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed
 
 _PANELS = {True: 4, False: 8}
 """Most panels of the scores in a narrow and in a wide figure."""
-
-_HORIZONTAL: dict[str, Any] = (
-    {"orientation": "horizontal"} if "orientation" in signature(Axes.boxplot).parameters else {"vert": False}
-)
-"""Matplotlib renamed the option in 3.10."""
 
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _ORDERS = {"mif": "most relevant first (low is good)", "lif": "least relevant first (high is good)"}
@@ -79,7 +72,7 @@ def _boxes(
                 continue
             colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             axes.boxplot(
-                [values], positions=[place - 0.4 + height * (number + 0.5)], widths=0.8 * height, **_HORIZONTAL,
+                [values], positions=[place - 0.4 + height * (number + 0.5)], widths=0.8 * height, **HORIZONTAL,
                 patch_artist=True, manage_ticks=False, showfliers=True,
                 flierprops={"marker": ".", "markersize": 2, "markerfacecolor": colour, "markeredgecolor": colour},
                 boxprops={"facecolor": colour, "alpha": 0.6, "linewidth": 0.5},

@@ -6,6 +6,7 @@ All text goes through :func:`text_of`, so that no name of a file, class or metho
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -48,7 +49,10 @@ def text_of(value: Any) -> str:
 
 
 def breakable(name: str) -> str:
-    """Text as HTML whose names may go on in the next line where their words part, as ``SaCo[groups=5]`` before "["."""
+    """Text as HTML whose names may go on in the next line where their words part, as ``SaCo[groups=5]`` before "[".
+
+    For cells and labels: within sentences a screen reader would pause at every such place.
+    """
     return "<wbr>".join(text_of(part) for part in _PARTS.split(name))
 
 
@@ -70,7 +74,7 @@ def plain(value: Any) -> str:
 
 def items(sentences: Iterable[str]) -> str:
     """A list of sentences."""
-    return f"<ul>{''.join(f'<li>{breakable(sentence)}</li>' for sentence in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{text_of(sentence)}</li>' for sentence in sentences)}</ul>"
 
 
 def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], strong: Iterable[int] = ()) -> str:
@@ -90,7 +94,8 @@ def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]],
     head = "".join(f'<th scope="col">{breakable(name)}</th>' for name in header)
     body = []
     for index, cells in enumerate(rows):
-        row = "".join(_cell(cell) for cell in cells)
+        headers = _row_headers(cells)
+        row = "".join(_cell(cell, at < headers) for at, cell in enumerate(cells))
         body.append(f'<tr class="best">{row}</tr>' if index in out else f"<tr>{row}</tr>")
     return (
         f'<div class="table"><div class="scroll" tabindex="0" role="region" aria-label="{text_of(title)}">'
@@ -101,17 +106,22 @@ def data_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]],
 
 def folded(words: str, content: str) -> str:
     """Content that is shown when its line of words is pressed."""
-    return f"<details><summary>{breakable(words)}</summary>{content}</details>"
+    return f"<details><summary>{text_of(words)}</summary>{content}</details>"
 
 
-def _cell(cell: Any) -> str:
+def _row_headers(cells: Sequence[Any]) -> int:
+    """How many cells name the row: the first texts, two at most, as metric and method; never all."""
+    texts = itertools.takewhile(lambda cell: isinstance(cell, str), cells[:-1])
+    return min(2, sum(1 for _ in texts))
+
+
+def _cell(cell: Any, names_row: bool = False) -> str:
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         text = str(cell)
         # Short cells stay on one line, so that intervals are read at a glance; names may break on a narrow screen.
-        if len(text) > _LONG:
-            return f'<td class="long">{breakable(text)}</td>'
-        shown = breakable(text)
-        return f'<td class="name">{shown}</td>' if "<wbr>" in shown else f"<td>{shown}</td>"
+        shown, (tag, scope) = breakable(text), ("th", ' scope="row"') if names_row else ("td", "")
+        kind = ' class="long"' if len(text) > _LONG else ' class="name"' if "<wbr>" in shown else ""
+        return f"<{tag}{scope}{kind}>{shown}</{tag}>"
     if isinstance(cell, int):
         return f'<td class="number">{cell}</td>'
     return f'<td class="number" data-value="{cell:.9g}">{number(cell)}</td>'

@@ -21,11 +21,11 @@ function predictionsOf({ data, one }) {
     const which = data.runs.length > 1 ? `${data.runs[run]}: ` : "";
     const rows = prediction.names.map((name, index) => {
       const value = prediction.probabilities[index];
-      const bar = make("meter", { min: 0, max: 1, value, "aria-label": `probability of ${name}` });
-      return make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, value.toFixed(3)), make("td", {}, bar));
+      const bar = make("meter", { min: 0, max: 1, value, "aria-hidden": "true" });
+      return make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, `${value.toFixed(3)} `, bar));
     });
     const caption = make("caption", {}, `${which}predicted ${prediction.predicted}, which is ${verdict}`);
-    const head = make("tr", {}, ...["class", "probability", "as a bar"].map((text) => make("th", { scope: "col" }, text)));
+    const head = make("tr", {}, ...["class", "probability"].map((text) => make("th", { scope: "col" }, text)));
     return make("table", {}, caption, make("thead", {}, head), make("tbody", {}, ...rows));
   });
   const known = tables.filter((table) => table !== null);
@@ -67,12 +67,21 @@ function curvesOf({ data, state, one }) {
     const [metric, order] = JSON.parse(key);
     const title = `${metric}, ${ORDERS[order] ?? order}`;
     const lines = curves.map((curve) => ({ name: data.methods[curve.method].label, y: curve.y, look: look(state, curve.method) }));
-    return make("figure", {}, make("figcaption", {}, title), lineChart(lines, `Output of the model, ${title}`));
+    return make("figure", {}, make("figcaption", {}, title), lineChart(lines, inWords(lines)));
   });
   const entries = state.methods.map((method) =>
     make("li", {}, swatch(look(state, method)), ` ${data.methods[method].label}`));
   const key = make("ul", { class: "legend" }, ...entries);
   return [make("div", { class: "detail whole" }, make("h3", {}, "Removal curves"), key, make("div", { class: "charts" }, ...charts))];
+}
+
+// For who cannot see a chart: where each line begins, is halfway, and ends.
+function inWords(lines) {
+  const told = lines.map(({ name, y }) => {
+    const [first, half, last] = [0, Math.floor((y.length - 1) / 2), y.length - 1].map((at) => formatNumber(y[at]));
+    return `${name} from ${first} over ${half} halfway to ${last}`;
+  });
+  return `Output of the model: ${told.join("; ")}`;
 }
 
 function look(state, method) {

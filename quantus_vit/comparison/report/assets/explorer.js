@@ -98,7 +98,7 @@ function makeExplorer(data) {
     const prediction = one.predictions.find((entry) => entry !== null);
     const verdict = prediction ? `, predicted ${prediction.predicted}` : "";
     const words = `Image ${state.image}: ${one.label}${verdict}`;
-    if (words !== told) say(words);
+    if (told && words !== told) say(words); // the first is no news
     told = words;
   }
 

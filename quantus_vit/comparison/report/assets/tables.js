@@ -25,7 +25,7 @@ function improve(place) {
 
 function filterOf(rows) {
   const input = make("input", { type: "search" });
-  const count = make("output", {});
+  const count = make("span", { "aria-live": "polite" });
   let telling = 0;
   input.addEventListener("input", () => {
     const found = rows.filterBy(input.value);

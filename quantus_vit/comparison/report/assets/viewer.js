@@ -31,8 +31,10 @@ function xrayPanel({ state, one, media }) {
   const stack = picture(media, `X-ray ${state.image}, ${one.label}${masks}`, (context, size) => {
     if (state.masks) drawOutlines(context, media, size);
   });
-  const words = [`${one.label}${masks}`, one.path].map((text) => make("span", {}, text));
-  const caption = make("figcaption", {}, make("b", {}, "X-ray"), ...words);
+  const caption = make(
+    "figcaption", {},
+    make("b", {}, "X-ray"), make("div", {}, `${one.label}${masks}`), make("div", {}, one.path),
+  );
   return make("figure", { class: "panel" }, stack, caption);
 }
 
@@ -50,7 +52,7 @@ function mapPanel({ state, one, media, palette }, method, map) {
   const chance = probability === undefined ? "" : ` (probability ${probability.toFixed(3)})`;
   const caption = make(
     "figcaption", {},
-    make("b", {}, method.label), make("span", {}, `for ${map.class}${chance}`), legend(scale, palette),
+    make("b", {}, method.label), make("div", {}, `for ${map.class}${chance}`), legend(scale, palette),
   );
   return make("figure", { class: "panel" }, stack, caption);
 }
@@ -62,7 +64,7 @@ function legend(scale, palette) {
   const signs = scale.signed ? ` Speaking for the class: ${palette.positive}; against it: ${palette.negative}.` : "";
   return make(
     "div", { class: "legend-of-map" }, bar,
-    make("div", { class: "ends" }, ...ends.map((value) => make("span", {}, formatNumber(value)))),
+    make("div", { class: "ends", "aria-hidden": "true" }, ...ends.map((value) => make("span", {}, formatNumber(value)))),
     make("small", {}, `${scale.words}.${signs}`),
   );
 }
@@ -72,7 +74,7 @@ function emptyPanel({ media, state }, method, name) {
   const stack = picture(media, `${method.label}: ${words}`, (context, size) => {
     if (state.masks) drawOutlines(context, media, size);
   });
-  const caption = make("figcaption", {}, make("b", {}, method.label), make("span", { class: "missing" }, words));
+  const caption = make("figcaption", {}, make("b", {}, method.label), make("div", { class: "missing" }, words));
   return make("figure", { class: "panel" }, stack, caption);
 }
 

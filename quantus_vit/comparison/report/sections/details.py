@@ -55,7 +55,8 @@ def _chart(run: RunFolder, metric: str, order: str, bands: Sequence[CurveBand]) 
         for band in bands
     ]  # fmt: skip
     title = f"{metric}, {_ORDERS.get(order, order)}, n = {max(band.n for band in bands)}"
-    chart = line_chart(lines, "share of patches removed", "change of the output", title)
+    words = f"Lines of {len(lines)} methods; the table below has their numbers"
+    chart = line_chart(lines, "share of patches removed", "change of the output", words)
     rows = [
         (band.method, share / (len(band.mean) - 1), mean, f"{number(low)} to {number(high)}", band.n)
         for band in bands

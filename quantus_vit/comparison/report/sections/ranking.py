@@ -54,9 +54,10 @@ def heat_map(run: RunFolder) -> list[str]:
     return [
         f"<p>{described}</p>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Heat map of places">'
-        '<table class="heat" role="grid" aria-label="Places of the methods under each metric">'
+        '<table class="heat" aria-label="Places of the methods under each metric">'
         f'<thead><tr><th scope="col">method</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>',
-        '<p class="readout" id="heat-readout" aria-live="polite">Mean and interval of the cell that is pointed at.</p>',
+        # Empty at first, since a screen reader would speak of it before the page.
+        '<p class="readout" id="heat-readout" aria-live="polite"></p>',
     ]
 
 
@@ -74,7 +75,7 @@ def _metric_head(run: RunFolder, metric: MetricFacts, judged: MetaRow | None) ->
 def _heat_cell(row: TableRow | None, ranked: Mapping[str, int]) -> str:
     if row is None or math.isnan(row.mean):
         reason = "no score" if row is None else f"no score ({row.nan} images without one)"
-        return f'<td class="heat-none" tabindex="-1" data-readout="{reason}">-</td>'
+        return f'<td class="heat-none" data-readout="{reason}">-</td>'
     place, count = ranked[row.method], len(ranked)
     level = round((place - 1) / max(count - 1, 1) * (_LEVELS - 1))
     interval = "" if math.isnan(row.ci_low) else f", 95 % interval {number(row.ci_low)} to {number(row.ci_high)}"
@@ -83,7 +84,7 @@ def _heat_cell(row: TableRow | None, ranked: Mapping[str, int]) -> str:
     told = f"{row.method} under {row.metric}: place {place} of {count}, mean {number(row.mean)}{interval}, n = {row.n}"
     told = text_of(told + patients + nan)
     return (
-        f'<td class="level{level}" tabindex="-1" title="{told}" data-readout="{told}"><b>{place}</b> '
+        f'<td class="level{level}" title="{told}" data-readout="{told}"><b>{place}</b> '
         f"<span>{number(row.mean)}</span></td>"
     )
 
@@ -101,10 +102,11 @@ def _critical_differences(run: RunFolder) -> list[str]:
     order = [metric for metric in (first, *drawn) if metric is not None]
     for metric in dict.fromkeys(order):
         words = _in_words(metric, drawn[metric])
-        picture = critical_difference_diagram(drawn[metric], words)
+        # Its words stand below it, and would be heard twice as its name.
+        picture = critical_difference_diagram(drawn[metric], f"Mean ranks under {metric}, as told below")
         figure = (
             f'<figure><div class="scroll" tabindex="0" role="region" aria-label="Mean ranks under {text_of(metric)}">'
-            f"{picture}</div>{rank_list(drawn[metric])}<figcaption>{breakable(words)}</figcaption></figure>"
+            f"{picture}</div>{rank_list(drawn[metric])}<figcaption>{text_of(words)}</figcaption></figure>"
         )
         lines.append(figure if metric == first else folded(f"Mean ranks under {metric}", figure))
     others = [_in_words(metric, rows) for metric, rows in by_metric.items() if metric not in drawn]

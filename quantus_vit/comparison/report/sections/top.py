@@ -8,7 +8,7 @@ from typing import Any
 
 from ...meta_evaluation import wilson_interval
 from ..answer import answer, distrust, question
-from ..html import Section, breakable, data_table, folded, items, number, text_of
+from ..html import Section, data_table, folded, items, number, text_of
 from ..reading import RunFolder
 
 __all__ = ["model_section", "top_section"]
@@ -27,9 +27,9 @@ def top_section(run: RunFolder) -> Section:
     share = f" (95 % interval of the share {low:.2f} to {high:.2f})" if run.predictions else ""
     body = [
         f'<p class="question">{text_of(question(run))}</p>',
-        f'<p class="answer">{breakable(" ".join(answer(run)))}</p>',
-        f"<p>{breakable(_protocol_line(protocol))}</p>",
-        f"<p>{breakable(', '.join(protocol['methods']))} on {text_of(source)}. {text_of(facts['selection'])} The model "
+        f'<p class="answer">{text_of(" ".join(answer(run)))}</p>',
+        f"<p>{text_of(_protocol_line(protocol))}</p>",
+        f"<p>{text_of(', '.join(protocol['methods']))} on {text_of(source)}. {text_of(facts['selection'])} The model "
         f"predicts {right} of {len(run.predictions)} correctly{share}. Maps explain the {explained} {noun}.</p>",
         '<div class="warning" role="note"><h3>What to distrust</h3>',
         items(distrust(run)),
