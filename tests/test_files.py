@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from quantus_vit import files
+from quantus_vit.cli.result_folder import result_folder
 from quantus_vit.files import locked
 
 
@@ -35,3 +38,27 @@ def test_a_file_system_without_locks_is_not_taken_for_another_run(
     monkeypatch.setattr(files, "_lock", refuse)
     with pytest.raises(OSError, match=r"the file system gives no locks .*; take a folder on another: '.*out'"):
         locked(tmp_path / "out").__enter__()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs the rights of Unix")
+def test_a_place_that_cannot_be_written_is_told_before_the_work() -> None:
+    """As nobody, since root may write wherever the file system is not read-only."""
+    place = Path(tempfile.mkdtemp())
+    (place / "closed").mkdir()
+    user = os.geteuid()
+    try:
+        place.chmod(0o755)
+        (place / "closed").chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        for out in (place / "closed", place / "closed" / "new" / "deeper"):
+            with pytest.raises(PermissionError, match=r"nothing can be written into '.*closed' \(Permission denied\)"):
+                result_folder(str(out))
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(place)
+
+
+def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path) -> None:
+    assert result_folder(str(tmp_path / "new")) == tmp_path / "new"
+    assert list(tmp_path.iterdir()) == []

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from ..models import load_model
     from .device import choose_device, set_threads
     from .quiet import hidden_bars
-    from .result_folder import result_folder
+    from .result_folder import check_writable, result_folder
     from .signals import sigterm_as_interrupt
     from .warning_lines import warnings_as_lines
 
@@ -116,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images, args.names)
     volumes = are_volumes(images)
     places = Places.of(args.out, args.format or (["nifti"] if volumes else None), images, labels)
-    if not places.is_file:
+    if places.is_file:
+        check_writable(args.out, places.out.parent)
+    else:
         result_folder(args.out)
     with hidden_bars(args.quiet):
         classifier = load_model(args.model, device)

@@ -25,10 +25,13 @@ def probabilities_of(classifier: Classifier, image: torch.Tensor, device: str) -
     Raises
     ------
     ValueError
-        The model's logits are not all finite, or of another shape than its class names say.
+        The model's logits are not all finite, or of another shape than its class names say. Of several outputs, as
+        MONAI's ViT has them beside its hidden states, the first is meant, as in the maps.
     """
     with torch.no_grad():
         logits = classifier.module(image[None].to(device, precision(classifier.module)))
+    if isinstance(logits, tuple) and logits:
+        logits = logits[0]
     expected = (1, len(classifier.class_names))
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__

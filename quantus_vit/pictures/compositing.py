@@ -7,9 +7,8 @@ matplotlib's colours and fonts.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from functools import lru_cache
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import Colormap, Normalize
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import TISSUE
 from .explanation import RESEARCH_ONLY, Explanation
+from .lettering import fonted, legible
 from .scales import is_signed, scale_of
 
 __all__ = ["burned_in", "laid_over"]
@@ -59,16 +59,16 @@ def burned_in(explanation: Explanation) -> tuple[Pixels, int]:
 
 def _band(width: int, explanation: Explanation, colours: Colormap, scale: Normalize) -> Pixels:
     size = max(14, width // 40)
-    font, margin = _font(size), max(6, size // 2)
+    margin = max(6, size // 2)
     room = width - 2 * margin
-    lines = [(line, _WARNING) for line in _wrapped(RESEARCH_ONLY, font, room)]
-    lines += [(line, _TEXT) for line in _wrapped(f"{explanation.subject}; {_ends(scale)}", font, room)]
+    lines = [(line, _WARNING) for line in _wrapped(RESEARCH_ONLY, size, room)]
+    lines += [(line, _TEXT) for line in _wrapped(f"{legible(explanation.subject)}; {_ends(scale)}", size, room)]
     step = round(size * 1.35)
     height = 2 * margin + step * len(lines) + size
     canvas = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(canvas)
     for number, (line, colour) in enumerate(lines):
-        draw.text((margin, margin + number * step), line, fill=colour, font=font)
+        _draw_line(draw, (margin, margin + number * step + size), line, size, colour)
     ramp = np.linspace(float(scale.vmin or 0.0), float(scale.vmax or 1.0), room)
     bar = laid_over(
         np.full((size, room), float(TISSUE), np.float32), np.tile(ramp, (size, 1)).astype(np.float32), colours, scale
@@ -83,21 +83,37 @@ def _ends(scale: Normalize) -> str:
     return f"from 0 (clear) to {scale.vmax:.2g} (yellow)"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+@lru_cache(maxsize=32)
+def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, room: float) -> list[str]:
+def _draw_line(
+    draw: ImageDraw.ImageDraw, place: tuple[float, float], line: str, size: int, colour: tuple[int, int, int]
+) -> None:
+    """Draw a line from the left end of its baseline, each letter in a font that has it."""
+    across, down = place
+    for part, file in fonted(line):
+        font = _font(file, size)
+        draw.text((across, down), part, fill=colour, font=font, anchor="ls")
+        across += font.getlength(part)
+
+
+def _length(text: str, size: int) -> float:
+    return sum(_font(file, size).getlength(part) for part, file in fonted(text))
+
+
+def _wrapped(text: str, size: int, room: float) -> list[str]:
     """The text in lines that are no wider than the room, broken between words, or within one that is too long."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= room:
+        if _length(longer, size) <= room:
             lines[-1] = longer
             continue
         lines.append("")
         for letter in word:
-            if font.getlength(lines[-1] + letter) > room:
+            if _length(lines[-1] + letter, size) > room:
                 lines.append("")
             lines[-1] += letter
     return [line for line in lines if line]

@@ -6,8 +6,9 @@ Cyrillic letters among others, but neither Chinese, Japanese nor Korean ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import groupby
 
 from matplotlib import rcParams
 from matplotlib.figure import Figure
@@ -15,10 +16,9 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager, get_f
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-__all__ = ["elided", "legible", "make_legible", "width_of"]
+__all__ = ["elided", "fonted", "legible", "make_legible", "width_of"]
 
 _DOTS = "…"
-_NO_GLYPH = "\N{WHITE SQUARE}"
 _FURTHER_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Noto Sans SC", "Noto Sans KR", "Source Han Sans",
     "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans",
@@ -59,11 +59,36 @@ def width_of(text: str, size: float) -> float:
 
 
 def legible(text: str) -> str:
-    """The text, with a white square for each letter that no font of this system has."""
+    """The text, with the code points of letters that no font of this system has, as ``[U+80BA U+708E]``.
+
+    So they can be looked up, and two names stay two, where squares would be alike.
+    """
     if _is_plain(text):
         return text
     known = _letters(_families())
-    return "".join(letter if letter.isspace() or ord(letter) in known else _NO_GLYPH for letter in text)
+    parts = []
+    for drawn, letters in groupby(text, lambda letter: letter.isspace() or ord(letter) in known):
+        run = "".join(letters)
+        parts.append(run if drawn else f"[{' '.join(f'U+{ord(letter):04X}' for letter in run)}]")
+    return "".join(parts)
+
+
+def fonted(text: str) -> Iterator[tuple[str, str]]:
+    """Parts of a text with the file of a font that has their letters, for those who draw without matplotlib.
+
+    Yields
+    ------
+    part, file : str
+        Of :func:`legible` text, in its order.
+    """
+    files = [findfont(FontProperties(family=[name])) for name in _families()]
+    known = [frozenset(get_font(file).get_charmap()) for file in files]
+
+    def font_of(letter: str) -> int:
+        return next((at for at, letters in enumerate(known) if letter.isspace() or ord(letter) in letters), 0)
+
+    for at, letters in groupby(legible(text), font_of):
+        yield "".join(letters), files[at]
 
 
 def make_legible(figure: Figure) -> None:

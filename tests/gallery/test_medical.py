@@ -5,15 +5,20 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import findfont, get_font
 
 from quantus_vit.gallery.formats import affine_of
+from quantus_vit.pictures import lettering
+from quantus_vit.pictures.compositing import burned_in
 from quantus_vit.pictures.dicom import SeriesBook, parametric_map, read_source, save_dataset, secondary_capture
 from quantus_vit.pictures.dicom import segmentation as segmentation_of
 from quantus_vit.pictures.explanation import RESEARCH_ONLY, Explanation
+from quantus_vit.pictures.lettering import fonted, legible
 from quantus_vit.pictures.numbers import save_nifti
 
 from .conftest import MARK, explain
@@ -115,6 +120,24 @@ def test_the_capture_shows_the_image_the_map_and_the_warning(written) -> None:
     assert yellow.sum() > 300
     assert columns.max() < pixels.shape[1] - 2  # no letter is cut off
     assert np.ptp(columns) > pixels.shape[1] * 0.5
+
+
+def test_letters_of_any_script_are_burned_in_by_a_font_that_has_them_or_as_codes(marked_dicom, monkeypatch) -> None:
+    explanation = explanation_of(marked_dicom, (48, 60))
+
+    def band(name: str) -> np.ndarray:
+        return burned_in(replace(explanation, target=name))[0]
+
+    monkeypatch.setattr(lettering, "_installed", lambda: ())
+    assert legible("肺炎 1") == "[U+80BA U+708E] 1"
+    np.testing.assert_array_equal(band("肺炎"), band("[U+80BA U+708E]"))
+    # A font that comes with matplotlib stands for one of a system that has the letter, and the default has not.
+    default = get_font(findfont("DejaVu Sans")).get_charmap()
+    letter = chr(min(code for code in get_font(findfont("STIXGeneral")).get_charmap() if code not in default))
+    monkeypatch.setattr(lettering, "_installed", lambda: ("STIXGeneral",))
+    assert [Path(file).name for _, file in fonted(f"a{letter}")] == ["DejaVuSans.ttf", "STIXGeneral.ttf"]
+    assert legible(letter) == letter
+    assert not np.array_equal(band(f"a{letter}"), band("a"))  # it leaves ink
 
 
 def test_the_parametric_map_holds_the_values(written, marked_dicom) -> None:

@@ -30,6 +30,13 @@ class Volumes(nn.Module):
     def forward(self, x):
         return self.head(self.patches(x).relu().flatten(2).mean(2))
 
+class Several(Volumes):
+    def forward(self, x):
+        return super().forward(x), [x]
+
+def several():
+    return Classifier(Several(), ("clear", "lesion"), Preprocessing((8, 6), mean=(0.5,), std=(0.25,), channels=1))
+
 def make():
     torch.manual_seed(0)
     return Classifier(Volumes(), ("clear", "lesion"), Preprocessing((8, 6), mean=(0.5,), std=(0.25,), channels=1))
@@ -135,3 +142,12 @@ def test_volumes_that_cannot_be_explained_say_why(tmp_path, model, capsys, value
     source = write_volume(tmp_path / "scan.nii", values)
     assert explain(source, "--model", model, "--method", "AttnLRP", "--out", tmp_path / "m.nii.gz") == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_models_first_output_is_explained_where_it_has_several(tmp_path, model, capsys) -> None:
+    """As MONAI's ViT returns the logits beside its hidden states."""
+    volume = write_volume(tmp_path / "scans" / "one.nii.gz", values_of())
+    out = tmp_path / "map.nii.gz"
+    assert explain(str(volume), "--model", model.replace(":make", ":several"), "--method", "AttnLRP", "--out", str(out),
+                   "--pixel-range", "-1000", "400") == 0  # fmt: skip
+    assert nibabel.load(out).shape == (6, 8, 4)
