@@ -16,6 +16,7 @@ from .figure_options import add_figure_options, check_figures
 from .process_options import add_process_options, check_launcher
 from .result_folder import result_folder
 from .signals import sigterm_as_interrupt
+from .warning_lines import warnings_as_lines
 
 if TYPE_CHECKING:
     from ..comparison.pipeline import Outcome
@@ -181,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report_only:
         count = (1, 1)  # there is nothing to deal out
     check_launcher(*count)
-    with sigterm_as_interrupt(), launched(device, *count, args.strategy) as processes:
+    with sigterm_as_interrupt(), warnings_as_lines(), launched(device, *count, args.strategy) as processes:
         return _run_in(processes, args, settings, sensitivity, processes.device or device)
 
 

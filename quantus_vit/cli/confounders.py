@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="percentages of the class's films that carry the artefact (0 50 80 100); 0 is the clean control",
     )  # fmt: skip
     train.add_argument("--films", type=int, default=600, metavar="N", help="phantoms to train on (600)")
-    train.add_argument("--epochs", type=int, default=8, metavar="N", help="epochs (8)")
+    train.add_argument("--epochs", type=int, default=20, metavar="N", help="epochs (20)")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="of films and training (0)")
     score = actions.add_parser("score", help="explain and score")
     score.add_argument("--methods", nargs="+", metavar="NAME", help="as in compare, options in brackets")

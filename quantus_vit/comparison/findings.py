@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .calls import Call
 from .methods import MethodSpec
 from .metrics import MetricSpec
 from .protocol import VAL_SAMPLES, Protocol
@@ -25,6 +26,12 @@ __all__ = ["ALPHA", "ReportContent", "caveats", "findings"]
 
 ALPHA = 0.05
 """Level of the tests."""
+
+_LISTED = 3
+"""Pairs that were not tested are named up to this number."""
+
+_ROUNDING = 1e-9
+"""Differences that a sample could show below this are those of rounding."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,7 @@ def _tested(content: ReportContent, metric: str) -> str:
     tests = [row for row in rows if row.n_tested > 1]
     if not tests:
         return "Nothing is tested: no two patients or images have scores of two methods."
-    lone = [f"{row.method_a} and {row.method_b}" for row in rows if row.n_tested < 2]
-    untested = f" Not tested, for want of cases with scores of both: {', '.join(lone)}." if lone else ""
+    untested = _not_tested([row for row in rows if row.n_tested < 2])
     clear = [row for row in tests if row.p_holm < ALPHA]
     pairs = [f"{row.method_a} and {row.method_b} (p = {row.p_holm:.2g})" for row in clear]
     how = f"(paired tests, {ALPHA} after Holm's correction)"
@@ -122,9 +128,19 @@ def _tested(content: ReportContent, metric: str) -> str:
     return f"{text}{alike}{untested}"
 
 
+def _not_tested(rows: Sequence[SignificanceRow]) -> str:
+    if not rows:
+        return ""
+    pairs = ", ".join(f"{row.method_a} and {row.method_b}" for row in rows)
+    if len(rows) > _LISTED:
+        shared = set.intersection(*({row.method_a, row.method_b} for row in rows))
+        pairs = f"{len(rows)} pairs" + "".join(f", all with {method}" for method in shared)
+    return f" Not tested, for want of cases with scores of both: {pairs}."
+
+
 def _power(tests: Sequence[SignificanceRow]) -> str:
     """What the sample could have shown: so that nobody reads "not significant" as "equal"."""
-    found = [row.detectable for row in tests if row.detectable > 0]
+    found = [row.detectable for row in tests if row.detectable > _ROUNDING]
     if not found:
         return ""
     least = f"{min(found):.2g}"
@@ -211,15 +227,23 @@ def _removal(content: ReportContent) -> list[str]:
         "the image's own minimum). Such images lie outside of what the model was trained on, and the choice alone can "
         "reverse the ranking of the methods." + ("" if several else " Here it is one; compare --baselines 0.0 black.")
     ]
-    removing = [label for label, spec in content.methods.items() if spec.removes]
+    removing = {label: spec for label, spec in content.methods.items() if spec.removes}
     if removing:
-        matched = protocol.lime_replacement == "baseline" and not several
-        items.append(
-            f"{', '.join(removing)} replaces parts of the image by itself. "
-            + (
-                "LimeCXR's replacement is the metric's, so that the score does not measure how well two removals agree."
-                if matched
-                else "Where its replacement is not the metric's, its score also measures how well the two agree."
+        text = f"Replacing parts of the image by themselves: {', '.join(removing)}."
+        matched = [label for label, spec in removing.items() if not several and _is_matched(label, spec, protocol)]
+        if matched:
+            text += (
+                f" The replacement of {', '.join(matched)} is the metric's, so that the score does not measure how "
+                "well two removals agree."
             )
-        )
+        others = [label for label in removing if label not in matched]
+        if others:
+            text += f" Where that of {', '.join(others)} is not the metric's, the score also measures how these agree."
+        items.append(text)
     return items
+
+
+def _is_matched(label: str, spec: MethodSpec, protocol: Protocol) -> bool:
+    """Whether a method's replacement follows the run's, which is the metric's, and no brackets give another."""
+    follows = "replacement" in spec.options(protocol.explain_options())
+    return protocol.lime_replacement == "baseline" and follows and "replacement" not in Call.parse(label).options

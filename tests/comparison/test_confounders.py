@@ -233,7 +233,7 @@ def test_the_command_trains_what_is_missing(tmp_path: Path, monkeypatch, capsys)
     assert [args.data for args in trained] == ["confounded:tube@50", "confounded:letter@80", "confounded:letter@50"]
     assert trained[0].out == str(tmp_path / "tube@50")
     assert trained[0].data_options == ["hidden=0.5", "carrier=COVID-19"]
-    assert (trained[0].model, trained[0].augment, trained[0].epochs) == ("vit_tiny_patch16_224", False, 8)
+    assert (trained[0].model, trained[0].augment, trained[0].epochs) == ("vit_tiny_patch16_224", False, 20)
     assert "depth=4" in trained[0].model_kwargs
     assert "is there" in capsys.readouterr().out
 

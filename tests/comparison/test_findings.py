@@ -88,14 +88,17 @@ def test_findings_of_a_metric_without_scores() -> None:
     assert findings(content_of({("F", "A"): [nan, nan]})) == ["F: no image has a score."]
 
 
-def test_caveats_say_whose_removal_lime_was_scored_under() -> None:
-    values = {("F", "LimeCXR"): RISING}
-    lime = {"LimeCXR": METHODS["LimeCXR"]}
-    matched = " ".join(caveats(content_of(values, methods=lime)))
-    assert "LimeCXR's replacement is the metric's" in matched
-    own = protocol(lime_replacement="mean")
-    assert "how well the two agree" in " ".join(caveats(content_of(values, methods=lime, protocol=own)))
-    assert "replaces parts of the image by itself" not in " ".join(caveats(content_of(values)))
+def test_caveats_say_whose_removal_a_method_was_scored_under() -> None:
+    names = ("LimeCXR", "LimeCXR[replacement=mean]", "Occlusion")
+    values = {("F", name): RISING for name in names}
+    methods = {name: METHODS[name.split("[")[0]] for name in names}
+    matched = " ".join(caveats(content_of(values, methods=methods)))
+    assert "The replacement of LimeCXR, Occlusion is the metric's" in matched
+    assert "Where that of LimeCXR[replacement=mean] is not the metric's" in matched
+    own = " ".join(caveats(content_of(values, methods=methods, protocol=protocol(lime_replacement="mean"))))
+    assert "Where that of LimeCXR, LimeCXR[replacement=mean], Occlusion is not the metric's" in own
+    assert "is the metric's, so that" not in own
+    assert "Replacing parts" not in " ".join(caveats(content_of(values)))
 
 
 def test_caveats_warn_of_boxes() -> None:
@@ -149,3 +152,11 @@ def test_caveats_name_what_the_protocol_was_run_without() -> None:
     content = content_of({("F", "A"): RISING}, environment={"left_out": ["MaskPrior", "AUPRC"]})
     assert "Left out of the protocol custom" in " ".join(caveats(content))
     assert "MaskPrior, AUPRC" in " ".join(caveats(content))
+
+
+def test_many_pairs_that_were_not_tested_are_counted() -> None:
+    nan = float("nan")
+    values = {("F", name): [0.1 * i + 0.01 * number for i in range(6)] for number, name in enumerate("ABCD")}
+    (sentence,) = findings(content_of(values | {("F", "Rare"): [0.4, *[nan] * 5]}))
+    assert sentence.endswith("Not tested, for want of cases with scores of both: 4 pairs, all with Rare.")
+    assert not re.search(r"differences of \d\S*e-1", sentence)  # equal distances are no power, but rounding

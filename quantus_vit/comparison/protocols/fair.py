@@ -2,8 +2,9 @@
 
 **Primary metric**: ``RemovalCurve[removal=tokens]``, the area between the curves of removing the least and the most
 relevant patches first, which the model never sees then. Chosen on phantoms, whose lesion decides by construction, by
-``quantus-vit compare --protocol meta --threads 1`` (version 1): it put the lesion's outline before chance, smooth
-chance, edges, the middle and AttnLRP's map of another class in 12 of 12 phantoms (Wilson interval 0.76 to 1).
+``quantus-vit compare --protocol meta --threads 1`` (version 1; version 2 counts the same): it put the lesion's outline
+before chance, smooth chance, edges, the middle and AttnLRP's map of another class in 12 of 12 phantoms (Wilson interval
+0.76 to 1).
 ``SaCo[removal=tokens]`` and FaithfulnessEstimate with both baselines did so, too; of these it alone needs neither a
 value in place of what is removed nor a size of groups. The same curve with the mean colour managed 4 of 12 and with
 black 7, so curves that paint patches over are not part of it; ``--sensitivity`` has them.

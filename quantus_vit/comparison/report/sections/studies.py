@@ -149,8 +149,10 @@ def _model(row: RelianceRow) -> list[Any]:
 
 
 def _told(value: float, low: float, high: float) -> str:
-    """A number with its interval; a dash where it is not defined, as the AUC of the clean model."""
-    return "-" if math.isnan(value) else f"{number(value)} ({number(low)} to {number(high)})"
+    """A number with its interval, where it has one; a dash where it is not defined, as the AUC of the clean model."""
+    if math.isnan(value) or math.isnan(low):
+        return "-" if math.isnan(value) else number(value)
+    return f"{number(value)} ({number(low)} to {number(high)})"
 
 
 def _words(header: Sequence[str]) -> list[str]:
