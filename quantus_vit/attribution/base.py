@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from ..relevance import Trace
 from ..relevance.forward import original
 from ..relevance.numerics import HALF
+from .batches import images_at_once, in_parts
 from .graphed import Capture, Graphed
 from .inputs import (
     Target,
     along_batch,
     as_forward_args,
     check_inputs,
-    doubtful_part,
     parse_target,
     resolve_target,
-    split_batch,
 )
 
 __all__ = ["AttributionMethod", "PropagationMethod", "check_finite", "like_captum", "require_relevance"]
@@ -125,7 +124,8 @@ class AttributionMethod(Attribution):
             whose first dimension is N go along with the images, those in lists, tuples and dicts, too.
         internal_batch_size : int or None
             Images that are explained at once; memory grows with it, the maps depend on it by rounding only. None
-            chooses: 3 on a CPU, where more are hardly faster, and 128 elsewhere.
+            chooses: 3 on a CPU, where more are hardly faster; elsewhere up to 32, and of larger batches as many as the
+            free memory holds, at most 128. Halved where memory runs out all the same.
 
         Returns
         -------
@@ -143,15 +143,14 @@ class AttributionMethod(Attribution):
         self.check_model(inputs)
         targets = parse_target(target, len(inputs))
         forward_args = as_forward_args(additional_forward_args)
-        parts = split_batch(inputs, internal_batch_size)
-        maps: dict[int, Tensor] = {}
-        for number in sorted(range(len(parts)), key=lambda i: i != doubtful_part(targets, parts)):
-            part = parts[number]
+        at_once = images_at_once(self.model, inputs, forward_args, internal_batch_size)
+
+        def explain(part: slice) -> Tensor:
             along = along_batch(forward_args, part, len(inputs))
             with own_modes():
-                found = self._attribute(inputs[part], None if targets is None else targets[part], along)
-            maps[number] = check_finite(found)
-        return maps[0] if len(maps) == 1 else torch.cat([maps[number] for number in range(len(parts))])
+                return check_finite(self._attribute(inputs[part], None if targets is None else targets[part], along))
+
+        return in_parts(explain, inputs, at_once, targets)
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
         """What :meth:`attribute` gives for images that are explained at once; target (N,) or None."""
@@ -234,14 +233,15 @@ class PropagationMethod(AttributionMethod):
         """
         inputs = check_inputs(inputs)
         self.check_model(inputs)
-        found = []
-        for part in split_batch(inputs, internal_batch_size):
+
+        def explain(part: slice) -> Tensor:
             with own_modes():
                 traced = self._trace(inputs[part], ())
                 size, classes = traced.logits.shape
                 targets = [torch.full((size,), k, device=inputs.device) for k in range(classes)]
-                found.append(check_finite(torch.stack(self._maps(traced, targets, inputs[part]), 1)))
-        return torch.cat(found)
+                return check_finite(torch.stack(self._maps(traced, targets, inputs[part]), 1))
+
+        return in_parts(explain, inputs, images_at_once(self.model, inputs, (), internal_batch_size))
 
     def _attribute(self, inputs: Tensor, target: Tensor | None, forward_args: tuple[Any, ...]) -> Tensor:
         traced = self._trace(inputs, forward_args)

@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 Target = int | Sequence[int] | Tensor | None
-DEFAULT_INTERNAL_BATCH_SIZE = {"cpu": 3}  # images; see benchmarks/README.md
-ACCELERATOR_INTERNAL_BATCH_SIZE = 128
 
 
 def as_forward_args(additional_forward_args: Any) -> tuple[Any, ...]:
@@ -69,7 +67,7 @@ def check_inputs(inputs: Any, no_volumes: str = "") -> Tensor:
     return inputs.as_subclass(Tensor) if has_own_storage else inputs  # calls on a subclass may run unseen
 
 
-def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
+def split_batch(inputs: Tensor, internal_batch_size: int) -> list[slice]:
     """The batch in pieces of at most so many images.
 
     Raises
@@ -77,8 +75,6 @@ def split_batch(inputs: Tensor, internal_batch_size: int | None) -> list[slice]:
     ValueError
         The number is not a positive integer.
     """
-    if internal_batch_size is None:
-        internal_batch_size = DEFAULT_INTERNAL_BATCH_SIZE.get(inputs.device.type, ACCELERATOR_INTERNAL_BATCH_SIZE)
     whole = hasattr(internal_batch_size, "__index__") and not isinstance(internal_batch_size, bool)
     if not whole or internal_batch_size < 1:
         raise ValueError(f"internal_batch_size must be a positive integer or None, not {internal_batch_size!r}")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from ..relevance import Trace, TraceOptions, trace
@@ -19,9 +18,10 @@ from ..relevance.composites import gradient_by_rules, libra_grad
 from ..relevance.placed_biases import PlacedBiases
 from ..relevance.places import Places, UnplacedError
 from .base import PropagationMethod, own_modes, require_relevance
+from .batches import images_at_once, in_parts
 from .blocks import check_blocks, token_blocks
 from .grid import check_interpolation
-from .inputs import check_inputs, one_hot, parse_target, resolve_target, split_batch
+from .inputs import check_inputs, one_hot, parse_target, resolve_target
 from .rollout import at_least_single, check_start_layer
 from .stage_maps import StageMaps, channel_dimension
 
@@ -148,13 +148,14 @@ class LibraGrad(PropagationMethod):
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         targets = parse_target(target, len(inputs))
-        found = []
-        for part in split_batch(inputs, None):
+
+        def explain(part: slice) -> Tensor:
             with own_modes():
                 traced = self._trace(inputs[part], ())
                 chosen = resolve_target(None if targets is None else targets[part], traced.logits)
-                found.append(self._sums(traced, [chosen], inputs[part])[0].tokens())
-        return torch.cat(found)
+                return self._sums(traced, [chosen], inputs[part])[0].tokens()
+
+        return in_parts(explain, inputs, images_at_once(self.model, inputs, (), None), targets)
 
     def _trace(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Trace:
         traced = self._traced(inputs, forward_args)

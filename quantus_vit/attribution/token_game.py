@@ -7,15 +7,18 @@ They need no gradient and no rule, only forwards of the model with some patch to
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..batch_size import BatchSize
 from ..relevance.forward import check_output, logits_of
 from ..relevance.model_errors import clearer_errors
 from ..relevance.token_removal import TokenRemoval
 from .base import AttributionMethod, like_captum
+from .batches import forwards_at_once
 from .grid import check_interpolation, resize
 from .inputs import (
     Target,
@@ -30,9 +33,6 @@ from .inputs import (
 
 __all__ = ["TokenGame", "TokenRemovalMethod"]
 
-DEFAULT_FORWARDS_AT_ONCE = {"cpu": 16}
-ACCELERATOR_FORWARDS_AT_ONCE = 256
-
 
 class TokenGame:
     """One image's logits for any set of removed patches.
@@ -45,7 +45,7 @@ class TokenGame:
         Rows and columns of patches, in volumes depth, rows and columns.
     """
 
-    def __init__(self, removal: TokenRemoval, image: Tensor, forward_args: tuple[Any, ...], at_once: int) -> None:
+    def __init__(self, removal: TokenRemoval, image: Tensor, forward_args: tuple[Any, ...], at_once: BatchSize) -> None:
         self._removal, self._image, self._args, self._at_once = removal, image, forward_args, at_once
         removal.mask = None
         (self.logits,) = self._forward(1)
@@ -58,11 +58,16 @@ class TokenGame:
 
     def without(self, masks: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The logits for each of the masks (M, places), True where a patch is removed, some (m, classes) at a time."""
-        step = _even_step(len(masks), self._at_once)
-        for start in range(0, len(masks), step):
-            part = slice(start, min(start + step, len(masks)))
-            self._removal.mask = masks[part]
-            yield part, self._forward(part.stop - part.start)
+        start = 0
+        while start < len(masks):
+            logits = self._at_once.run(partial(self._some, masks, start))
+            yield slice(start, start + len(logits)), logits
+            start += len(logits)
+
+    def _some(self, masks: Tensor, start: int, most: int) -> Tensor:
+        part = masks[start : start + _even_step(len(masks), most)]
+        self._removal.mask = part
+        return self._forward(len(part))
 
     def _forward(self, size: int) -> Tensor:
         args = map_batched(self._args, 1, lambda x: x.expand(size, *x.shape[1:]))
@@ -105,7 +110,8 @@ class TokenRemovalMethod(AttributionMethod):
             Further positional arguments of the model's forward; tensors whose first dimension is N go along with the
             images.
         internal_batch_size : int or None
-            Forwards at once; None chooses: 16 on a CPU, 256 elsewhere.
+            Forwards at once; None chooses: 16 on a CPU, elsewhere as many as the free memory holds, at most 256.
+            Halved where memory runs out all the same.
 
         Returns
         -------
@@ -139,13 +145,13 @@ class TokenRemovalMethod(AttributionMethod):
         self, inputs: Tensor, forward_args: tuple[Any, ...], internal_batch_size: int | None
     ) -> Iterator[tuple[int, TokenGame]]:
         self.check_model(inputs)
-        if internal_batch_size is None:
-            internal_batch_size = DEFAULT_FORWARDS_AT_ONCE.get(inputs.device.type, ACCELERATOR_FORWARDS_AT_ONCE)
-        split_batch(inputs, internal_batch_size)  # raises where that is no size
+        at_once = forwards_at_once(self.model, inputs, forward_args, internal_batch_size)
+        split_batch(inputs, at_once)  # raises where that is no size
+        size = BatchSize(int(at_once))
         removal = TokenRemoval(self.model)
         for i in range(len(inputs)):
             along = along_batch(forward_args, slice(i, i + 1), len(inputs))
-            game = TokenGame(removal, inputs[i : i + 1], along, int(internal_batch_size))
+            game = TokenGame(removal, inputs[i : i + 1], along, size)
             check_output(game.logits[None], 1, None)
             yield i, game
 

@@ -79,15 +79,14 @@ class Neighbourhood:
         self.link = link
 
     def answers(self, masks: Tensor) -> Tensor:
-        """Linked logits (M, classes), float32 on the CPU, for masks (M, n_segments)."""
+        """Linked logits (M, classes), float32 on the model's device, for masks (M, n_segments)."""
         return self.batch_size.run(lambda size: self._answers(masks, size))
 
     def _answers(self, masks: Tensor, size: int) -> Tensor:
         with torch.inference_mode():
             masks = masks.to(self.image.device, torch.bool)
             parts = [self._linked(logits_of(self.model(images)).float()) for images in self._batches(masks, size)]
-            # one transfer at the end: a copy a batch would make the host wait for the device each time
-            return torch.cat(parts).cpu()
+            return torch.cat(parts)
 
     def _linked(self, logits: Tensor) -> Tensor:
         default: Link = "sigmoid" if logits.shape[-1] == 1 else "softmax"

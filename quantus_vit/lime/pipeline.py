@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..batch_size import BatchSize
+from .device_fitting import fit_on_device, fits_on_device
 from .explanation import build_explanation
 from .fitting import LocalModel, cosine_distances, fit
 from .neighbourhood import Neighbourhood
@@ -154,11 +155,22 @@ def _explain(
     fudged = torch.from_numpy(prepared.fudged).to(image)
     placed = torch.from_numpy(prepared.segments).to(image.device)
     neighbourhood = Neighbourhood(model, image, fudged, placed, batch_size, settings.link)
-    if settings.stable_features is None:
-        answers = neighbourhood.answers(torch.from_numpy(prepared.masks.astype(np.bool_))).numpy()
-        return lambda: _explanation(prepared, answers, _fit(prepared, answers, settings, labels, num_features))
-    answers, models = _until_stable(neighbourhood, prepared, settings, labels, num_features)
-    return lambda: _explanation(prepared, answers, models)
+    rows = torch.from_numpy(prepared.masks.astype(np.bool_)).to(image.device)
+    if settings.stable_features is not None:
+        answers, models = _until_stable(neighbourhood, prepared, rows, settings, labels, num_features)
+        return lambda: _explanation(prepared, answers, models)
+    found = neighbourhood.answers(rows)
+    if fits_on_device(found.device, settings.feature_selection, num_features):
+        models = _fit_there(prepared, rows, found, settings, labels, num_features)
+        answers = _on_host(found)
+        return lambda: _explanation(prepared, answers, models)
+    answers = _on_host(found)
+    return lambda: _explanation(prepared, answers, _fit(prepared, answers, settings, labels, num_features))
+
+
+def _on_host(answers: Tensor) -> NDArray[np.float32]:
+    """One transfer for all batches: one each would make the host wait for the device as often."""
+    return answers.cpu().numpy()
 
 
 def _explanation(prepared: Prepared, answers: NDArray[np.float32], models: dict[int, LocalModel]) -> ImageExplanation:
@@ -184,23 +196,47 @@ def _segment(
 def _until_stable(
     neighbourhood: Neighbourhood,
     prepared: Prepared,
+    rows: Tensor,
     settings: Settings,
     labels: Sequence[int] | None,
     num_features: int,
 ) -> tuple[NDArray[np.float32], dict[int, LocalModel]]:
     """Answers (M, classes) and the local model of each class; in rounds, until the ranking is stable."""
-    rows = torch.from_numpy(prepared.masks.astype(np.bool_))
     ends = [*range(ROUND, len(rows), ROUND), len(rows)]
-    parts: list[NDArray[np.float32]] = []
+    parts: list[Tensor] = []
     rankings: list[list[list[int]]] = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        parts.append(neighbourhood.answers(rows[start:end]).numpy())
-        answers = np.concatenate(parts)
-        models = _fit(prepared, answers, settings, labels, num_features)
+        parts.append(neighbourhood.answers(rows[start:end]))
+        found = torch.cat(parts)
+        if fits_on_device(found.device, settings.feature_selection, num_features):
+            models = _fit_there(prepared, rows[:end], found, settings, labels, num_features)
+        else:
+            models = _fit(prepared, _on_host(found), settings, labels, num_features)
         rankings.append([_ranking(model, settings.stable_features) for model in models.values()])
         if len(rankings) >= STABLE_ROUNDS and all(ranking == rankings[-1] for ranking in rankings[-STABLE_ROUNDS:]):
             break
-    return answers, models
+    return _on_host(found), models
+
+
+def _fit_there(
+    prepared: Prepared,
+    rows: Tensor,
+    answers: Tensor,
+    settings: Settings,
+    labels: Sequence[int] | None,
+    num_features: int,
+) -> dict[int, LocalModel]:
+    """As :func:`_fit`, of answers on a device, in float64 there: what the host gets is the models."""
+    taken = len(answers)
+    return fit_on_device(
+        rows,
+        answers,
+        prepared.lime.base.kernel_fn(prepared.distances[:taken]),
+        range(answers.shape[1]) if labels is None else labels,
+        num_features,
+        settings.feature_selection,
+        clusters(settings.sampling, len(prepared.masks))[:taken],
+    )
 
 
 def _fit(
