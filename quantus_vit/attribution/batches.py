@@ -104,4 +104,4 @@ def _fitting(
     except Exception:  # whatever is wrong with model or images, the method's own forward says it better
         return otherwise
     bytes_an_image = forwards * (memory.peak + inputs[0].numel() * inputs.element_size())
-    return max(1, min(most, available_bytes(inputs.device) * 3 // 4 // bytes_an_image))
+    return max(1, min(most, available_bytes(inputs.device) * 3 // 4 // int(bytes_an_image)))

@@ -134,9 +134,8 @@ class _Surface:
 
 def _cholesky(gram: Tensor, penalty: float) -> Tensor:
     """Factor of a matrix with a penalty on its diagonal; positive definite by it, so the host need not look."""
-    factor, _ = torch.linalg.cholesky_ex(
-        gram + penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    )
+    diagonal = penalty * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    factor: Tensor = torch.linalg.cholesky_ex(gram + diagonal).L
     return factor
 
 
