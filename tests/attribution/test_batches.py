@@ -63,11 +63,11 @@ def test_all_targets_and_tokens_where_memory_runs_out(vit: nn.Module) -> None:
     torch.testing.assert_close(tokens, torch.cat([LibraGrad(vit).tokens(one[None], 1) for one in x]))
 
 
-@pytest.mark.parametrize("method", [TokenOcclusion, TokenShapley])
-def test_removed_tokens_where_memory_runs_out(vit: nn.Module, method: Any) -> None:
+@pytest.mark.parametrize(("method", "most"), [(TokenOcclusion, 16), (TokenShapley, 15)])
+def test_removed_tokens_where_memory_runs_out(vit: nn.Module, method: Any, most: int) -> None:
     x, narrow = pictures(2), Narrow(vit, 3, MEMORY[0])
     found = method(narrow).attribute(x, 1, internal_batch_size=16)
-    assert [size for size in narrow.sizes if size > 3] == [16, 8, 4]  # nothing is tried again for the second image
+    assert [size for size in narrow.sizes if size > 3] == [most, 8, 4]  # nothing is tried again for the second image
     torch.testing.assert_close(found, method(vit).attribute(x, 1))
 
 
