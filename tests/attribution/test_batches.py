@@ -107,7 +107,7 @@ def test_the_batch_follows_the_free_memory(vit: nn.Module, monkeypatch: pytest.M
     free = 20 * 2**20
     some = images_at_once(model, many, (), None)
     assert 1 < some < 128
-    assert forwards_at_once(model, many, (), None) == min(256, pytest.approx(20 * some, abs=20))
+    assert some < forwards_at_once(model, many, (), None) <= 20 * some + 20
     free = 0
     assert images_at_once(model, many, (), None) == 1
     assert set(seen) == {1}
