@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import UnsupportedOperationError
 from .composites import Composite
 from .operations.node import Node
+from .state import TraceState
 
 __all__ = ["check_attention", "check_graph", "node_of"]
 
@@ -62,7 +63,7 @@ _ATTENTION = ("softmax", "attention", "attn", "graph")  # a DifferentiableGraph 
 
 
 def check_graph(
-    output: Tensor, starts: Iterable[Tensor], composite: Composite, seen_softmax: Collection[Any]
+    output: Tensor, starts: Iterable[Tensor], composite: Composite, seen_softmax: Collection[Any], state: TraceState
 ) -> Mapping[Any, Sequence[Any]]:
     """Raise where something between the starts and the output is neither an operation of ours nor routing.
 
@@ -76,6 +77,8 @@ def check_graph(
         The rules. Without any, every node's gradient is right, and only unseen attention is looked for.
     seen_softmax : collection of autograd nodes
         Softmax nodes of torch's own that the interception saw.
+    state : TraceState
+        The trace's own.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def check_graph(
     free = _kinds_without_rules(composite)
     waiting: list[Any] = [] if root is None else [root]
     known: dict[Any, list[Any]] = {}
-    harmless = {_OURS}  # classes of nodes that need no closer look; most are met many times
+    harmless: set[type] = set()  # classes of nodes that need no closer look; most are met many times
     while waiting:
         node = waiting.pop()
         if node in known:
@@ -101,7 +104,10 @@ def check_graph(
         below = known[node] = [child for child, _ in node.next_functions if child is not None]
         waiting += below
         kind = type(node)
-        if kind not in harmless:
+        if kind is _OURS:
+            if node.operation.state is not state:
+                raise _of_another_trace(node)
+        elif kind not in harmless:
             if _is_harmless(_short_name(node), free):
                 harmless.add(kind)
             elif not _is_known(node, below, free, seen_softmax) and (
@@ -212,6 +218,14 @@ def _unseen(node: Any, root: Any) -> UnsupportedOperationError:
     return UnsupportedOperationError(
         f"{what} has no relevance rule; it ran {_place(*names)}. Relevance is never passed on by a rule that nobody "
         f"chose: {remedy}"
+    )
+
+
+def _of_another_trace(node: Any) -> UnsupportedOperationError:
+    place = f" (module '{name}')" if (name := _module_name(node)) else ""
+    return UnsupportedOperationError(
+        f"the model reads a value that it kept from an earlier explanation, with the graph of that{place}: relevance "
+        "would go on into the earlier image; let the model keep .detach()ed values, or none"
     )
 
 

@@ -10,9 +10,11 @@ it. Parameters are detached on the way: no gradient of theirs is computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -21,7 +23,7 @@ from .handlers import ALWAYS, HANDLERS
 from .recorder import Recorder
 from .routing import METADATA
 from .tail import Call
-from .tensors import is_traced
+from .tensors import is_traced, tensors_in
 from .training_mode import DROPOUTS
 from .weights import KEEPS
 
@@ -56,7 +58,10 @@ class Interception(TorchFunctionMode):
         if functional.are_active():
             functional.refuse_traced(recorder, func, (args, kwargs))
         below = recorder.below_start
-        if below.active and getattr(func, "__name__", "") not in _UNMARKED:
+        if below.active and (name := getattr(func, "__name__", "")) not in _UNMARKED:
+            if _attends(name) and func not in _ATTENTION and self._mixes_tokens(args, kwargs):
+                reason = "may be attention, which no rollout can see in this form; use torch.softmax and matmul"
+                raise recorder.unsupported(func, (args, kwargs), reason)
             if func in ALWAYS:
                 return below.run(self._run, func, args, kwargs or {})
             result = below.run_plain(func, args, kwargs)
@@ -69,6 +74,11 @@ class Interception(TorchFunctionMode):
             if recorder.cuts.awake or not has_rule or not torch.is_grad_enabled():
                 recorder.cuts.follow(func, args, kwargs, result, has_rule)
         return result
+
+    def _mixes_tokens(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> bool:
+        """Whether maps of tokens are wanted, and a call reads values that may be scores (..., queries, keys)."""
+        given = tensors_in((args, kwargs))
+        return self.recorder.options.of_attention and any(x.requires_grad and x.dim() >= 3 for x in given)
 
     def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
         recorder = self.recorder
@@ -110,6 +120,18 @@ def _may_be_plain(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
     """Whether a call whose true gradient serves may run without its handler; activations in place may not."""
     in_place = (args and args[-1] is True) or (kwargs and kwargs.get("inplace"))
     return func not in ALWAYS and not in_place
+
+
+_ATTENTION = frozenset(
+    [torch.softmax, F.softmax, Tensor.softmax, F.scaled_dot_product_attention, F.multi_head_attention_forward]
+)
+"""Functions whose handlers take attention apart."""
+
+
+@cache
+def _attends(name: str) -> bool:
+    """Whether a function may hide an attention layer, by its name."""
+    return any(word in name for word in ("softm", "attention", "transformer"))
 
 
 def _writes(func: Callable[..., Any]) -> bool:

@@ -129,7 +129,7 @@ class Recorder:
         self.handed_out.check()
         reached = True
         if self.composite is not None:
-            used = check_graph(output, self.leaves, self.composite, self.softmax_nodes)
+            used = check_graph(output, self.leaves, self.composite, self.softmax_nodes, self.state)
             reached = bool(self.leaves) and all(node_of(leaf) in used for leaf in self.leaves)
             self._order.drop_unused(self.attentions, used)
             if self.options.of_attention and self.options.start in ("input", "attention"):

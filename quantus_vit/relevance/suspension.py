@@ -17,6 +17,8 @@ import torch
 import torch.utils.checkpoint as checkpoint
 from torch import nn
 
+from ..errors import UnsupportedOperationError
+
 __all__ = ["SUSPENSION"]
 
 
@@ -83,7 +85,18 @@ class _Suspension:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """While the block runs, in this thread alone."""
+        """While the block runs, in this thread alone.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            It runs there already: the model's forward explains something.
+        """
+        if self._here():
+            raise UnsupportedOperationError(
+                "the model's own forward computes an explanation, whose operations cannot be told from the model's; "
+                "let the model take the maps as a further argument (additional_forward_args)"
+            )
         with self._lock:
             if not self._users:
                 self._replace()

@@ -583,3 +583,62 @@ def test_no_mark_is_left_on_what_a_model_keeps() -> None:
     with pytest.raises(ValueError, match="no softmax attention"):
         GenericAttention(model).attribute(images(), 0)
     assert not model.kept.requires_grad
+
+
+class Remembering(nn.Module):
+    """A module that mixes its output with that of the forward before, graph and all."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.before: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.inner(x)
+        mixed = output if self.before is None else 0.5 * (output + self.before)
+        self.before = output
+        return mixed
+
+
+@pytest.mark.parametrize("method", [AttnLRP, TransformerLRP, LibraGrad])
+def test_values_of_an_earlier_explanation_are_refused(method: Any) -> None:
+    model = vit()
+    model.blocks[1] = Remembering(model.blocks[1])
+    explain = method(model)
+    explain.attribute(images(), 1)
+    with pytest.raises(UnsupportedOperationError, match="kept from an earlier explanation, with the graph of that"):
+        explain.attribute(images(), 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_explanations_in_a_forward_are_refused(method: Any) -> None:
+    inner, x = vit(), images()
+
+    def scaled(module: nn.Module, h: Tensor) -> Tensor:
+        return module(h) * AttnLRP(inner).attribute(x, 0).sum()  # type: ignore[no-any-return]
+
+    explain = method(with_around("blocks.1.mlp", scaled))
+    with pytest.raises(UnsupportedOperationError, match="own forward computes an explanation"):
+        explain.attribute(x, 1)
+    AttnLRP(inner).attribute(x, 0)  # what was suspended is put back
+
+
+SOFTMAXES: list[Callable[[Tensor], Tensor]] = [
+    lambda s: torch.special.softmax(s, -1),
+    lambda s: torch._softmax(s, -1, False),
+    lambda s: F.softmin(-s, -1),
+    lambda s: F.log_softmax(s, -1).exp(),
+    lambda s: torch.ops.aten.softmax.int(s, -1),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("softmax", SOFTMAXES)
+def test_attention_by_other_softmaxes_is_refused(softmax: Callable[[Tensor], Tensor], method: Any) -> None:
+    """A rollout ran past them below its start, where nothing is recorded, and missed the layer."""
+
+    def attend(module: nn.Module, h: Tensor) -> Tensor:
+        return module(h) + softmax(h @ h.mT) @ h  # type: ignore[no-any-return]
+
+    with pytest.raises((UnsupportedOperationError, TypeError), match=r"(?i)softm"):
+        method(with_around("blocks.1.mlp", attend)).attribute(images(), 1)
