@@ -34,6 +34,16 @@ def test_compose_takes_absent_segments_from_the_fudged_image(scene):
         np.testing.assert_array_equal(composed, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_precision_is_composed_alike(scene, dtype):
+    image, segments = (torch.from_numpy(array) for array in scene)
+    image, masks = image.to(dtype), torch.rand(7, 20, generator=torch.Generator().manual_seed(0)) < 0.5
+    found = compose(image, image * -2, segments, masks)
+    assert found.dtype == dtype
+    signs = torch.where(masks, 1, -2)[:, segments][:, None]
+    assert torch.equal(found, image * signs.to(dtype))
+
+
 def test_probabilities_are_the_softmax_of_every_row_in_batches(scene):
     image, segments = (torch.from_numpy(a) for a in scene)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 20, 4))
