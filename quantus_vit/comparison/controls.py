@@ -40,6 +40,7 @@ def random_patches(shape: tuple[int, int], rng: np.random.Generator, patch_size:
 
     A random map as smooth as a Vision Transformer's: independent pixels lose already by their roughness.
     """
+    _check_patch(patch_size)
     rows, columns = (max(1, round(side / patch_size)) for side in shape)
     coarse = rng.random((rows, columns), dtype=np.float32)
     return _resized(coarse, shape)
@@ -47,6 +48,8 @@ def random_patches(shape: tuple[int, int], rng: np.random.Generator, patch_size:
 
 def centre_prior(shape: tuple[int, int], width: float = 0.25) -> Array:
     """A Gaussian hill in the middle, ``(H, W)``; its standard deviation is that part of each side."""
+    if not width > 0:
+        raise ValueError(f"width must be above 0, a part of the image's side, got {width!r}")
     ys, xs = (np.linspace(-0.5, 0.5, side, dtype=np.float32) / width for side in shape)
     return np.asarray(np.exp(-0.5 * (ys[:, None] ** 2 + xs[None] ** 2)), dtype=np.float32)
 
@@ -78,7 +81,13 @@ def intensity(image: Array) -> Array:
 
 def blurred_by_patch(relevance: Array, patch_size: int = 16) -> Array:
     """A method's own map ``(H, W)`` without its detail within patches, to see whether that detail earns a score."""
+    _check_patch(patch_size)
     return np.asarray(uniform_filter(relevance.astype(np.float32), patch_size, mode="nearest"))
+
+
+def _check_patch(patch_size: int) -> None:
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be 1 pixel or more, got {patch_size!r}")
 
 
 def _resized(coarse: Array, shape: tuple[int, int]) -> Array:

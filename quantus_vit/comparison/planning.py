@@ -126,6 +126,7 @@ def make_plan(
     )
     protocol = served
     methods = method_calls(protocol.methods, protocol.explain_options(), classifier)
+    _check_methods_of_another(methods)
     scorers = build_scorers(protocol, masks)
     for scorer in scorers:
         _check_settings(scorer)
@@ -177,6 +178,17 @@ def _check_masks(protocol: Protocol, scorers: list[Scorer]) -> None:
             "data with masks (a table with columns mask:FINDING or box:FINDING, a folder with DIR/masks/FINDING, "
             "phantoms, COVID-QU-Ex with --subset infection; docs/data.md), or other metrics"
         )
+
+
+def _check_methods_of_another(methods: list[MethodCall]) -> None:
+    """Refuse controls that are made of the map of a method that is not compared."""
+    labels = [call.label for call in methods]
+    for call in methods:
+        if call.spec.of_another and call.options.get("method") not in labels:
+            raise ValueError(
+                f"{call.label} is made of another method's map: give [method=NAME] with one of the compared methods, "
+                f"{', '.join(labels)}"
+            )
 
 
 def _check_masks_of_methods(methods: list[MethodCall], masks: tuple[str, ...]) -> None:

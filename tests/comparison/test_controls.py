@@ -57,3 +57,16 @@ def test_blurring_keeps_the_mass_of_patches():
     found = controls.blurred_by_patch(relevance, 16)
     y, x = 24, 40
     assert found[y, x] == pytest.approx(relevance[y - 8 : y + 8, x - 8 : x + 8].mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: controls.centre_prior((8, 8), width=-1),
+        lambda: controls.random_patches((8, 8), np.random.default_rng(0), patch_size=0),
+        lambda: controls.blurred_by_patch(np.ones((8, 8)), patch_size=-3),
+    ],
+)
+def test_sizes_that_mean_nothing_are_refused(make):
+    with pytest.raises(ValueError, match=r"must be .*, got"):
+        make()

@@ -475,6 +475,15 @@ def test_a_protocol_goes_without_what_model_and_data_lack(model: LinearModel) ->
         make_plan(replace(named, overrides=("metrics",)), three, Images(LABELS, masks=()), "cpu")
 
 
+@pytest.mark.parametrize("control", ["Blurred[method=Random]", "OtherClass[method=AttnLRP]"])
+def test_controls_of_methods_that_are_not_compared_are_refused_before_anything_is_written(
+    tmp_path, model: LinearModel, control: str
+) -> None:
+    with pytest.raises(ValueError, match="is made of another method's map: give"):
+        compared(tmp_path / "out", model, methods=("Contribution", control))
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_a_protocol_is_run_without_is_named_in_config_and_report(tmp_path, model: LinearModel) -> None:
     methods, metrics = ("Contribution", "MaskPrior", "Random"), ("Sparseness", "AUPRC")
     compared(tmp_path, model, Images(LABELS, masks=()), protocol="mine", methods=methods, metrics=metrics)
