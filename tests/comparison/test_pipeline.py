@@ -195,7 +195,7 @@ def test_the_report_stands_alone_and_holds_the_numbers(tmp_path, model: LinearMo
     assert "a &lt;b&gt;" in page
     assert "6 images: 2 COVID-19, 2 Non-COVID, 2 Normal." in page
     assert "Maps explain the true class." in page
-    assert "Protocol custom, version 1, with other metrics." in page
+    assert "Protocol custom, version 1; other than it says: metrics." in page
     for tag in ("table", "ul", "figure", "h2", "p", "tr", "td", "section", "div", "details"):
         assert len(re.findall(f"<{tag}[ >]", page)) == page.count(f"</{tag}>")
 
