@@ -17,11 +17,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...pictures import make_legible
+from ...pictures import elided, make_legible, width_of
 from ...tables import Table
 from ..report.reading import MethodFacts, RunFolder, read_run
 
-__all__ = ["FIGURES", "TALLEST", "WIDTHS", "FigureSpec", "PrintRequest", "draw_places", "print_figures"]
+__all__ = ["FIGURES", "TALLEST", "WIDTHS", "FigureSpec", "PrintRequest", "draw_places", "fitted", "print_figures"]
 
 WIDTHS = {"column": 3.5, "page": 7.2}
 """Inches of one and of two columns of a journal."""
@@ -126,6 +126,13 @@ def print_figures(folder: Path, names: Sequence[str], methods: Sequence[str] = (
                 if figure is not None:
                     files += _save(figure, folder / FOLDER, f"{spec.name}-{name}")
     return files
+
+
+def fitted(name: str, room: float, size: float = 6.5) -> str:
+    """A name in the room, in inches: on two lines, the options on the second, where one is too short; elided last."""
+    before, bracket, options = name.partition("[")
+    lines = [before, bracket + options] if bracket and width_of(name, size) > 72 * room else [name]
+    return "\n".join(elided(line, size, 72 * room) for line in lines)
 
 
 def draw_places(axes: Axes, places: npt.NDArray[Any], texts: Sequence[Sequence[str]]) -> None:

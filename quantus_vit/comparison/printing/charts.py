@@ -10,18 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ...pictures import elided, width_of
 from ..figures.boxplots import CLASS_COLOURS, HORIZONTAL
 from ..report.answer import best_rows, deciding_metric, places
 from ..report.bands import CurveBand, curve_bands
 from ..report.reading import MethodFacts, MetricFacts, RunFolder
 from ..scores import Score, finite
 from ..statistics import grouped
-from .base import FigureSpec, PrintRequest, draw_places
+from .base import FigureSpec, PrintRequest, draw_places, fitted
 
 __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed_scores"]
 
 _PANELS = {True: 4, False: 8}
 """Most panels of the scores in a narrow and in a wide figure."""
+
+_NAMES = {True: 1.25, False: 1.7}
+"""Inches of a method's or metric's name beside a chart, in a narrow and in a wide figure."""
 
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _ORDERS = {"mif": "most relevant first (low is good)", "lif": "least relevant first (high is good)"}
@@ -42,14 +46,19 @@ def draw_printed_scores(request: PrintRequest) -> Figure | None:
         return None
     columns = 1 if request.is_narrow or len(metrics) == 1 else 2
     lines = math.ceil(len(metrics) / columns)
-    panel = 0.45 + len(request.methods) * max(0.16, 0.09 * len(labels))
+    panel = 0.55 + len(request.methods) * max(0.16, 0.09 * len(labels))
     figure = Figure(figsize=(request.width, lines * panel + 0.3), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in grid.ravel()[len(metrics) :]:
         axes.set_axis_off()
     groups = grouped(run.scores)
+    side = _NAMES[request.is_narrow]
     for axes, metric in zip(grid.ravel(), metrics, strict=False):
         _boxes(axes, request.methods, metric, labels, groups)
+        axes.set_yticks(range(len(request.methods)), [fitted(method.label, side) for method in request.methods])
+        direction = "higher" if metric.higher_is_better else "lower"
+        title = fitted(metric.row, (request.width - side) / columns - 0.2, 7)
+        axes.set_title(f"{title}\n({direction} is better)", loc="left")
     colours = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(len(labels))]
     handles = [Patch(facecolor=colour, label=label, alpha=0.6) for colour, label in zip(colours, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(labels), 4), frameon=False)
@@ -80,10 +89,7 @@ def _boxes(
                 whiskerprops={"linewidth": 0.5}, capprops={"linewidth": 0.5},
             )  # fmt: skip
     axes.axvline(0, color="0.6", linewidth=0.5, zorder=0)
-    axes.set_yticks(range(len(methods)), [method.label for method in methods])
     axes.set_ylim(len(methods) - 0.5, -0.5)
-    direction = "higher" if metric.higher_is_better else "lower"
-    axes.set_title(f"{metric.row} ({direction} is better)", loc="left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -102,12 +108,14 @@ def draw_printed_ranking(request: PrintRequest) -> Figure | None:
         for row in best_rows(run, metric):
             j, number = methods.index(row.method), place[row.method]
             ranked[i, j], texts[i][j] = number, f"{number}  {row.mean:.2f}" if roomy else str(number)
-    longest = max(len(part) for method in run.methods for part in method.title.split("["))
-    figure = Figure(figsize=(request.width, 0.17 * len(metrics) + 0.055 * longest + 0.3), layout="constrained")
+    titles = [elided(method.title, 6.5, 72 * _NAMES[request.is_narrow]) for method in run.methods]
+    longest = max(width_of(title, 6.5) for title in titles) / 72
+    figure = Figure(figsize=(request.width, 0.17 * len(metrics) + longest + 0.3), layout="constrained")
     axes = figure.subplots()
     draw_places(axes, ranked, texts)
-    axes.set_yticks(range(len(metrics)), [metric.row for metric in metrics])
-    titles = [method.title.replace("[", "\n[", 1) for method in run.methods]
+    axes.set_yticks(
+        range(len(metrics)), [elided(metric.row, 6.5, 72 * _NAMES[request.is_narrow]) for metric in metrics]
+    )
     upright = request.is_narrow or len(methods) > 8
     axes.set_xticks(
         range(len(methods)), titles, rotation=90 if upright else 35, ha="center" if upright else "right",
@@ -134,14 +142,19 @@ def draw_printed_curves(request: PrintRequest) -> Figure | None:
             if (band.metric, band.order) == panel:
                 _curve(axes, band, chosen, run)
         axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
-        axes.set_title(f"{panel[0]}\n{_ORDERS.get(panel[1], panel[1])}", loc="left")
+        axes.set_title(
+            f"{elided(panel[0], 7, 72 * (request.width / columns - 0.6))}\n{_ORDERS.get(panel[1], panel[1])}",
+            loc="left",
+        )
         axes.set_xlabel("removed patches, %")
         axes.set_ylabel("change of the output")
         axes.set_xlim(0, 100)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     handles, names = grid.ravel()[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2 if request.is_narrow else 4, frameon=False)
+    ncols = 2 if request.is_narrow else 4
+    names = [fitted(name, request.width / ncols - 0.55) for name in names]
+    figure.legend(handles, names, loc="outside lower center", ncols=ncols, frameon=False)
     return figure
 
 

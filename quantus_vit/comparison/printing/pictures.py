@@ -11,7 +11,7 @@ from ...pictures import add_colour_bar, draw_relevance, draw_xray, is_signed, sc
 from ..figures.maps import draw_outlines
 from ..report.pictures import Picture
 from ..report.reading import CaseFacts, RunFolder
-from .base import FigureSpec, PrintRequest
+from .base import FigureSpec, PrintRequest, fitted
 
 __all__ = ["SPECS", "draw_printed_maps", "draw_printed_samples"]
 
@@ -81,7 +81,7 @@ def draw_printed_maps(request: PrintRequest) -> Figure | None:
             for axes, method in zip(axes_row[1:], methods, strict=False):
                 signs |= _map(axes, run, case, picture, method.label)
                 if index == 0:
-                    axes.set_title(_wrapped(method.label))
+                    axes.set_title(fitted(method.label, cell - 0.04), fontsize=6.5)
         grid[number * len(rows)][0].set_title("X-ray")
     for signed in sorted(signs):
         colours, scale = scale_of(1.0, signed)
@@ -115,10 +115,6 @@ def _map(axes: Axes, run: RunFolder, case: CaseFacts, picture: Picture, method: 
     draw_relevance(axes, relevance[0], colours, scale)
     draw_outlines(axes, picture.masks, _OUTLINE)
     return {is_signed(scale)}
-
-
-def _wrapped(label: str) -> str:
-    return label.replace("[", "\n[", 1)
 
 
 def _tighten(figure: Figure) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import rcParams
+from matplotlib import rc_context, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from quantus_vit.cli.main import main
-from quantus_vit.comparison.printing import FIGURES, PrintRequest, print_figures
+from quantus_vit.comparison.printing import FIGURES, PrintRequest, base, print_figures
 from quantus_vit.comparison.printing.base import WIDTHS
 from quantus_vit.comparison.rank_rows import RankRow, rank_rows
 from quantus_vit.comparison.report.reading import read_run
@@ -146,6 +146,31 @@ def test_long_names_of_ranked_methods_stay_inside_and_apart(own, width) -> None:
     boxes = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
     assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+
+
+@pytest.mark.parametrize("name", ["scores", "curves", "ranking", "maps"])
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_long_names_leave_room_for_what_is_drawn_and_stay_apart(tmp_path, name, width) -> None:
+    folder = write_folder(tmp_path / "run")
+    long = "TransformerLRP[variant=transformer_attribution,stabilizer=0.01]"
+    for file in (*folder.glob("*.csv"), *folder.glob("*.json")):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("LimeCXR", f'"{long}"' if file.suffix == ".csv" else long), encoding="utf-8")
+    with rc_context(base._STYLE):
+        figure = drawn(folder, name, ("AttnLRP", long, "Random"), width)
+        figure.set_dpi(100)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        shown = [axes for axes in figure.axes if axes.get_visible() and axes.axison]
+        assert all(axes.get_position().width > (0.1 if name == "maps" else 0.25) for axes in shown)
+        # The titles of one row of panels, and the words of the legend, lie side by side and inside.
+        titles = [axes.title if axes.get_title() else axes._left_title for axes in shown]
+        texts = [text for text in titles if text.get_text()]
+        texts += [text for legend in figure.legends for text in legend.get_texts()]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+        assert all(figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+        assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
 def test_sensitivity_has_the_places_in_every_setting(folder) -> None:
