@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantus_vit import AttnLRP, GenericAttention, LibraGrad, TokenOcclusion
+from quantus_vit import AttnLRP, GenericAttention, LibraGrad, RegionTarget, TokenOcclusion
 
 from .families import CLASSES, randomise
 from .wider_families import Video
@@ -123,3 +123,28 @@ def test_videos_whose_frames_and_patches_are_one_grid(video_mae: Any) -> None:
         assert method(Video(video_mae), interpolate=None).attribute(x, 1).shape == (1, 1, 3, 2, 2)
         assert method(Video(video_mae)).attribute(x, 1).shape == (1, 1, 6, 16, 16)
     assert AttnLRP(Video(video_mae)).attribute(x, 1).shape == x.shape
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_region_of_a_segmentation_by_swin_unetr_in_volumes() -> None:
+    """The target is the region's sum; pixels that it does not depend on get nothing."""
+    nets = pytest.importorskip("monai.networks.nets")
+    pytest.importorskip("einops")
+    torch.manual_seed(0)
+    model = nets.SwinUNETR(1, 2, feature_size=12, spatial_dims=3, depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4)).eval()
+    region = torch.zeros(64, 32, 32, dtype=torch.bool)
+    region[8:16, 8:16, 8:16] = True
+    target = RegionTarget(model, region, 1)
+    x = torch.randn(1, 1, 64, 32, 32, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        wanted = model(x)[0, 1][region].sum()
+    torch.testing.assert_close(target(x).flatten(), wanted[None], rtol=1e-4, atol=1e-4)
+    pixels = AttnLRP(target, conv_gamma=0, linear_gamma=0).attribute(x, 0)
+    y = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(target(y).sum(), y)
+    assert pixels.shape == x.shape
+    assert not pixels[gradient == 0].any()
+    assert pixels.isfinite().all()
+    assert pixels.std() > 0
+    with pytest.raises(ValueError, match="its residual stream is not one"):  # skip connections go around every block
+        LibraGrad(target).attribute(x, 0)
