@@ -95,18 +95,21 @@ def _mean_in_words(row: TableRow) -> str:
 
 def _unequal(content: ReportContent, metric: str) -> str:
     """Where methods lack scores, the order over the cases that all have: else one gains by what it does not answer."""
-    rows = [row for row in content.summary.table if row.metric == metric]
+    every = [row for row in content.summary.table if row.metric == metric]
+    none = [row.method for row in every if not row.n]
+    without = f" No score at all: {', '.join(none)}." if none else ""
+    rows = [row for row in every if row.n]
     if not any(row.nan for row in rows):
-        return ""
+        return without
     most = max(row.n + row.nan for row in rows)
     shared, means = common_means(content.scores, metric, [row.method for row in rows if row.n + row.nan == most])
     if not shared:
-        return " These means are over different cases, and no case has a score of every method."
+        return f" These means are over different cases, and no case has a score of every method.{without}"
     higher = content.metrics[metric].higher_is_better
     order = sorted(means, key=lambda method: -means[method] if higher else means[method])
     noun = "case that has" if shared == 1 else "cases that have"
     listed = ", ".join(f"{method} {means[method]:.3f}" for method in order)
-    return f" These means are over different cases; over the {shared} {noun} scores of all: {listed}."
+    return f" These means are over different cases; over the {shared} {noun} scores of all: {listed}.{without}"
 
 
 def _tested(content: ReportContent, metric: str) -> str:

@@ -160,3 +160,10 @@ def test_many_pairs_that_were_not_tested_are_counted() -> None:
     (sentence,) = findings(content_of(values | {("F", "Rare"): [0.4, *[nan] * 5]}))
     assert sentence.endswith("Not tested, for want of cases with scores of both: 4 pairs, all with Rare.")
     assert not re.search(r"differences of \d\S*e-1", sentence)  # equal distances are no power, but rounding
+
+
+def test_a_method_without_any_score_does_not_make_the_others_means_differ_in_cases() -> None:
+    nan = float("nan")
+    (sentence,) = findings(content_of({("F", "A"): RISING, ("F", "B"): HIGH, ("F", "Constant"): [nan] * 12}))
+    assert "No score at all: Constant." in sentence
+    assert "over different cases" not in sentence

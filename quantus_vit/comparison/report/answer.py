@@ -68,7 +68,7 @@ def answer(run: RunFolder) -> list[str]:
     leaders = [row for row in methods if row.mean == methods[0].mean]
     first = f"By {metric.row}{why} {' and '.join(map(_told, leaders))} "
     if len(methods) == 1:
-        first += "is the only method"
+        first += "is the only method with a score"
     else:
         first += "comes first" if len(leaders) == 1 else "share the first place"
     if len(methods) > len(leaders):

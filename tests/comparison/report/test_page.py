@@ -167,7 +167,7 @@ def test_one_method_alone_is_named_against_the_control(folder) -> None:
     table = (folder / "table1.csv").read_text().splitlines(keepends=True)
     (folder / "table1.csv").write_text("".join(line for line in table if not line.startswith("LimeCXR")))
     first, second = answer(read_run(folder))
-    assert first.endswith("n = 4) is the only method.")
+    assert first.endswith("n = 4) is the only method with a score.")
     assert second.startswith("AttnLRP is significantly better than the best control, Random with 0.000")
 
 
