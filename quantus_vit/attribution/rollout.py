@@ -68,7 +68,7 @@ def token_layers(attentions: Sequence[Attention], size: int) -> Layers:
     if not attentions:
         raise ValueError(
             "the model has no softmax attention: no softmax output was multiplied with values during its forward. "
-            "TransformerLRP, AttentionRollout and GenericAttention explain Vision Transformers only"
+            "This method explains Vision Transformers only; AttnLRP explains other models, too"
         )
     tokens = attentions[0].shape[-1]
     for layer in attentions:

@@ -21,7 +21,7 @@ from .neighbourhood import Link
 from .pipeline import explain_images
 from .replacement import Replacement
 from .segmentation import SegmentFunction
-from .settings import ALL_FEATURES, Settings
+from .settings import ALL_FEATURES, Settings, check_whole
 
 __all__ = ["LimeCXR"]
 
@@ -114,6 +114,7 @@ class LimeCXR(AttributionMethod):
         r2_warning: float = 0.2,
     ) -> None:
         super().__init__(model)
+        check_whole("batch_size", batch_size)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; use a positive number, or None to choose it by memory")
         self.settings = Settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from .replacement import Replacement, check_replacement
 from .sampling import DESIGNS
 from .segmentation import SegmentFunction, check_segments
 
-__all__ = ["ALL_FEATURES", "FEATURE_SELECTIONS", "Settings"]
+__all__ = ["ALL_FEATURES", "FEATURE_SELECTIONS", "Settings", "check_whole"]
 
 ALL_FEATURES = 100_000  # lime's default for num_features
 FEATURE_SELECTIONS = ("auto", "highest_weights", "forward_selection", "lasso_path", "none")
@@ -34,6 +35,10 @@ class Settings:
     link: Link | None
 
     def __post_init__(self) -> None:
+        for name in ("num_samples", "seed", "num_segments", "stable_features"):
+            check_whole(name, getattr(self, name))
+        if not isinstance(self.kernel_width, Real):
+            raise ValueError(f"kernel_width={self.kernel_width!r} must be a number")
         if self.num_samples < 2:
             raise ValueError(f"num_samples={self.num_samples}; LIME needs at least 2")
         if not 0 <= self.seed < 2**32:
@@ -48,6 +53,12 @@ class Settings:
             _choice("link", self.link, tuple(LINKS))
         check_segments(self.segments, self.num_segments)
         check_replacement(self.replacement)
+
+
+def check_whole(name: str, value: object) -> None:
+    """Refuse with a ``ValueError`` what is neither a whole number nor None."""
+    if value is not None and not isinstance(value, Integral):
+        raise ValueError(f"{name}={value!r} must be a whole number")
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

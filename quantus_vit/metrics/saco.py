@@ -35,7 +35,8 @@ def saco(salience: Sequence[float] | Array, drops: Sequence[float] | Array) -> f
     Returns
     -------
     float
-        In [-1, 1], higher is better; nan where all groups have the same salience, so that nothing is claimed.
+        In [-1, 1], higher is better; nan where all groups have the same salience, so that nothing is claimed,
+        or where a salience or a drop is nan.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def saco(salience: Sequence[float] | Array, drops: Sequence[float] | Array) -> f
     first, second = np.triu_indices(len(s), k=1)
     difference = s[first] - s[second]
     total = np.abs(difference).sum()
-    if total == 0:
+    if total == 0 or np.isnan(drop).any():
         return float("nan")
     return float(np.where(drop[first] >= drop[second], difference, -difference).sum() / total)
 

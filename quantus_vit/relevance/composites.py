@@ -144,7 +144,7 @@ def transformer_lrp(stabilizer: float = 0.0) -> Composite:
     ValueError
         The stabilizer is negative or not finite.
     """
-    if not 0 <= stabilizer < math.inf:
+    if not _is_finite(stabilizer) or stabilizer < 0:
         raise ValueError(f"stabilizer must be 0 or a positive number, not {stabilizer!r}")
     return Composite(
         "relevance",
@@ -179,8 +179,8 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
         products.
     """
     for name, gamma in (("conv_gamma", conv_gamma), ("linear_gamma", linear_gamma)):
-        if not isinstance(gamma, numbers.Real) or not gamma >= 0:
-            raise ValueError(f"{name} must be 0 or more, not {gamma!r}")
+        if not _is_finite(gamma) or gamma < 0:
+            raise ValueError(f"{name} must be 0 or more and finite, not {gamma!r}")
     if attention_rule not in ("cp", "attnlrp"):
         raise ValueError(f'attention_rule must be "cp" or "attnlrp", not {attention_rule!r}')
     rules: dict[str, Rule[Any]] = {
@@ -241,3 +241,8 @@ def _affine(convolutions: bool) -> dict[str, Rule[Any]]:
 def gradient() -> Composite:
     """No rule at all: every message is the true gradient. For methods that weigh attention by its gradient."""
     return Composite("multiplier", {})
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, numbers.Real) and math.isfinite(value)

@@ -215,6 +215,8 @@ def test_what_cannot_be_is_refused() -> None:
         TokenOcclusion(model, window=5).attribute(x, 0)
     with pytest.raises(ValueError, match="num_samples"):
         TokenShapley(model, num_samples=0)
+    with pytest.raises(ValueError, match="seed must be a whole number, not 'x'"):
+        TokenShapley(model, seed="x")
     with pytest.raises(ValueError, match="internal_batch_size"):
         TokenOcclusion(model).attribute(x, 0, internal_batch_size=0)
     with pytest.raises(ValueError, match="out of range"):

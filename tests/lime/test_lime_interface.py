@@ -216,6 +216,12 @@ def test_warns_where_the_fit_is_poor_and_only_there(vit, images):
         ({"replacement": float("nan")}, ValueError, "finite"),
         ({"replacement": object()}, TypeError, "neither"),
         ({"stable_features": 0}, ValueError, "stable_features=0"),
+        ({"stable_features": 1.5}, ValueError, "stable_features=1.5 must be a whole number"),
+        ({"num_samples": "many"}, ValueError, "num_samples='many' must be a whole number"),
+        ({"num_segments": float("inf")}, ValueError, "num_segments=inf must be a whole number"),
+        ({"seed": 1.5}, ValueError, "seed=1.5 must be a whole number"),
+        ({"batch_size": 2.0}, ValueError, "batch_size=2.0 must be a whole number"),
+        ({"kernel_width": "wide"}, ValueError, "kernel_width='wide' must be a number"),
     ],
 )
 def test_bad_options(vit, options, error, match):

@@ -42,6 +42,9 @@ def test_extremes():
     assert saco([3, 2, 1], [0.3, 0.2, 0.1]) == 1
     assert saco([3, 2, 1], [0.1, 0.2, 0.3]) == -1
     assert np.isnan(saco([1, 1, 1], [0.1, 0.2, 0.3]))
+    assert np.isnan(saco([2, 1], [np.nan, 0.1]))
+    assert np.isnan(saco([2, 1], [0.1, np.nan]))
+    assert np.isnan(saco([np.nan, 1], [0.2, 0.1]))
 
 
 @pytest.mark.parametrize(("salience", "drops"), [([1], [1]), ([1, 2], [1]), ([[1, 2]], [[1, 2]])])

@@ -221,7 +221,11 @@ def test_composites_refuse_nonsense() -> None:
         transformer_lrp().using(linear=ZPlus)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="conv_gamma must be 0 or more"):
         attn_lrp(conv_gamma=-1)
-    with pytest.raises(ValueError, match="linear_gamma must be 0 or more, not 'much'"):
+    with pytest.raises(ValueError, match="conv_gamma must be 0 or more and finite, not inf"):
+        attn_lrp(conv_gamma=float("inf"))
+    with pytest.raises(ValueError, match="stabilizer must be 0 or a positive number, not 'little'"):
+        transformer_lrp(stabilizer="little")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="linear_gamma must be 0 or more and finite, not 'much'"):
         attn_lrp(linear_gamma="much")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="attention_rule"):
         attn_lrp(attention_rule="both")
