@@ -8,7 +8,7 @@ et al., "Sampling permutations for Shapley value estimation", JMLR 2022 (antithe
 from __future__ import annotations
 
 import math
-from numbers import Integral
+import operator
 from typing import NamedTuple
 
 import torch
@@ -69,10 +69,11 @@ class TokenShapley(TokenRemovalMethod):
         super().__init__(model, interpolate)
         if type(num_samples) is not int or num_samples < 1:
             raise ValueError(f"num_samples must be a positive number of pairs of orders, not {num_samples!r}")
-        if not isinstance(seed, Integral):
-            raise ValueError(f"seed must be a whole number, not {seed!r}")
+        try:
+            self.seed = operator.index(seed)
+        except TypeError:
+            raise ValueError(f"seed must be a whole number, not {seed!r}") from None
         self.num_samples = num_samples
-        self.seed = int(seed)
 
     def attribute_with_errors(
         self, inputs: Tensor, target: Target = None, internal_batch_size: int | None = None
