@@ -37,6 +37,7 @@ ROUTING_NODES = frozenset(
     )
     for version in range(3)
 )
+PARTING_NODES = frozenset(f"{name}Backward0" for name in ("Split", "SplitWithSizes", "Unbind"))
 MIXING_KINDS = ("attention", "matmul")
 
 
@@ -188,11 +189,24 @@ def way_down(node: Any, end: Any = None) -> tuple[list[Any], Any]:
     Nothing is looked for below ``end``, where the pass ends.
     """
     routing: list[Any] = []
-    below = node.next_functions[0][0]
-    while below is not end and type(below).__name__ in ROUTING_NODES:
-        routing.append(below)
-        below = below.next_functions[0][0]
+    below, part = node.next_functions[0]
+    while below is not end and type(below).__name__ in ROUTING_NODES | PARTING_NODES:
+        routing.append(below if type(below).__name__ in ROUTING_NODES else _OnePart(below, part))
+        below, part = below.next_functions[0]
     return routing, below
+
+
+class _OnePart:
+    """The node that parts a tensor (queries, keys and values), for what comes from one of the parts alone."""
+
+    def __init__(self, node: Any, part: int) -> None:
+        self._node, self._part = node, part
+
+    def __call__(self, values: Tensor) -> Tensor:
+        shapes = [part.shape for part in self._node._input_metadata]
+        parts = [values if i == self._part else values.new_zeros(shape) for i, shape in enumerate(shapes)]
+        found: Tensor = self._node(*parts)
+        return found
 
 
 def _without(shape: torch.Size, channels: int) -> tuple[int, ...]:

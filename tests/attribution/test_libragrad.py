@@ -162,6 +162,36 @@ def test_input_and_biases_sum_to_the_logit_at_every_block(name: str) -> None:
         torch.testing.assert_close(total, traced.logits[[0, 1], [1, 3]], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("count", [1, 2, 17])
+def test_biases_of_query_and_key_norms_count_at_their_tokens(count: int) -> None:
+    """The ordinary gradient reaches them; against hooks. There are 2 heads and 17 tokens, too."""
+    family = BY_NAME["vit_qk_norm"]
+    model, x = make(family).double(), images(family, count).double()
+    outputs: dict[str, Tensor] = {}
+    biased: dict[str, Any] = {n: m for n, m in model.named_modules() if getattr(m, "bias", None) is not None}
+    handles = [
+        module.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out}))
+        for name, module in biased.items()
+        if not name.startswith("patch_embed")
+    ]
+    entering: list[Tensor] = []
+    first: Any = model.blocks[0]  # type: ignore[index, union-attr]
+    handles.append(first.register_forward_pre_hook(lambda _, given: entering.append(given[0])))
+    logits = model(x)
+    for handle in handles:
+        handle.remove()
+    gradients = torch.autograd.grad(logits[:, 1].sum(), [entering[0], *outputs.values()])
+    wanted = (entering[0] * gradients[0]).sum(-1).detach()
+    for name, gradient in zip(outputs, gradients[1:], strict=True):
+        rows = (gradient * biased[name].bias).detach()
+        if name == "head":
+            wanted[:, 0] += rows.sum(1)
+        else:  # (N, T, C), or of one head each (N, heads, T, C)
+            wanted += rows.sum((1, 3)) if rows.dim() == 4 else rows.sum(-1)
+    assert {"blocks.0.attn.q_norm", "blocks.1.attn.k_norm"} <= outputs.keys()
+    torch.testing.assert_close(LibraGrad(model, "fullgrad", libra=False).tokens(x, 1), wanted)
+
+
 def test_biases_of_windows_count_at_their_tokens() -> None:
     """Against hooks on timm's Swin (ordinary gradients) and timm's own way from windows back to the map."""
     from timm.models.swin_transformer import window_reverse
