@@ -1,19 +1,20 @@
 """What the figures show of a run: samples of each class, and for one image of each class the maps for every class.
 
-Takes predictions and maps from the run, and LIME's superpixels from its map; hands plain arrays to :mod:`.figures`.
+Takes predictions, pictures and maps from the run, LIME's superpixels from its map; hands arrays to :mod:`.figures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Sample
 from .cases import Case
 from .figures import LimeRegions, MapRow
+from .pictures import Picture
 from .runner import ComparisonRun
 
 __all__ = ["figure4_method", "gather_map_rows", "gather_samples", "lime_regions", "shown_outputs"]
@@ -43,11 +44,11 @@ def shown_outputs(run: ComparisonRun) -> list[int]:
 
 
 def gather_samples(run: ComparisonRun, labels: Sequence[str]) -> dict[str, list[Array]]:
-    """The first X-rays of each class in the sample, for figure 1; images that cannot be read are left out."""
+    """The first X-rays of each class in the sample, for figure 1; images that have no picture are left out."""
     samples: dict[str, list[Array]] = {}
     for label in labels:
         members = [case for case in run.plan.cases if case.label == label]
-        greys = [_grey(run, sample) for _, sample in _readable(run, members, SAMPLES_A_CLASS)]
+        greys = [_grey(picture) for _, picture in islice(_pictured(run, members), SAMPLES_A_CLASS)]
         if greys:
             samples[label] = greys
     return samples
@@ -68,29 +69,35 @@ def gather_map_rows(run: ComparisonRun, labels: Sequence[str], method: str) -> l
     list of MapRow
         In label order. LIME's regions are there where LimeCXR is one of the methods and has a map of the image.
     """
-    rows = []
+    rows: list[MapRow] = []
     outputs = shown_outputs(run)
     predictions = {(row.path, row.label): row for row in run.predictions()}
     for label in list(labels)[:_MOST_ROWS]:
         members = [case for case in run.plan.cases if case.label == label and case.key in predictions]
         members.sort(key=lambda case: not predictions[case.key].correct)
-        for case, sample in _readable(run, members, 1):
-            prediction = predictions[case.key]
-            probabilities = prediction.values()
-            target = case.target if run.plan.protocol.target == "label" else int(np.argmax(probabilities))
-            rows.append(
-                MapRow(
-                    grey=_grey(run, sample),
-                    label=label,
-                    target=run.plan.classifier.class_names[target],
-                    predicted=prediction.predicted,
-                    probabilities=[probabilities[output] for output in outputs],
-                    maps=[run.map_of(case, method, output)[0] for output in outputs],
-                    masks={name: mask[0].numpy() for name, mask in run.plan.masks_for(case, sample).items()},
-                    lime=_lime_rows(run, case, target),
-                )
-            )
+        made = (_map_row(run, case, picture, method, outputs) for case, picture in _pictured(run, members))
+        rows += islice((row for row in made if row is not None), 1)
     return rows
+
+
+def _map_row(run: ComparisonRun, case: Case, picture: Picture, method: str, outputs: Sequence[int]) -> MapRow | None:
+    """A row of figure 4; None where a map is missing and the image cannot be read any more."""
+    maps = run.maps_of(case, method, outputs)
+    prediction = run.ledger.prediction(case)
+    if maps is None or prediction is None:
+        return None
+    probabilities = prediction.values()
+    target = case.target if run.plan.protocol.target == "label" else int(np.argmax(probabilities))
+    return MapRow(
+        grey=_grey(picture),
+        label=case.label,
+        target=run.plan.classifier.class_names[target],
+        predicted=prediction.predicted,
+        probabilities=[probabilities[output] for output in outputs],
+        maps=[relevance[0] for relevance in maps],
+        masks=picture.masks,
+        lime=_lime_rows(run, case, target),
+    )
 
 
 def _lime_rows(run: ComparisonRun, case: Case, target: int) -> list[LimeRegions]:
@@ -122,18 +129,13 @@ def lime_regions(relevance: Array, count: int) -> Array:
     return np.where(np.isin(relevance, strongest), np.sign(relevance), 0).astype(int)
 
 
-def _grey(run: ComparisonRun, sample: Sample) -> Array:
-    return np.asarray(run.plan.classifier.preprocessing.grey(sample.image).numpy())
+def _grey(picture: Picture) -> Array:
+    return np.asarray(picture.grey / np.float32(255))
 
 
-def _readable(run: ComparisonRun, cases: Sequence[Case], count: int) -> Iterator[tuple[Case, Sample]]:
-    found = 0
+def _pictured(run: ComparisonRun, cases: Sequence[Case]) -> Iterator[tuple[Case, Picture]]:
+    """The cases that have a picture; images that cannot be read have none."""
     for case in cases:
-        if found == count:
-            return
-        try:
-            sample = run.plan.dataset.sample(case.index, run.plan.classifier.preprocessing)
-        except (OSError, ValueError):
-            continue  # counted by the run already
-        found += 1
-        yield case, sample
+        picture = None if run.logs.pictures is None else run.logs.pictures.load(*case.key)
+        if picture is not None:
+            yield case, picture

@@ -13,10 +13,14 @@ from typing import Any
 
 from ..files import locked
 from .maps import MapStore
+from .pictures import PictureStore
 from .protocol import Protocol, load_config, save_config
 from .scores import CsvLog, Curve, Failure, MaskArea, Note, Prediction, Score, TieBreak
 
-__all__ = ["SHARES", "Logs", "prepare"]
+__all__ = ["PICTURES", "SHARES", "Logs", "prepare"]
+
+PICTURES = "pictures"
+"""Folder of the cases' pictures."""
 
 SHARES = "processes"
 """Folder of the logs of a run's processes, where there are several; see :mod:`.shares`."""
@@ -24,7 +28,7 @@ SHARES = "processes"
 
 @dataclass(frozen=True)
 class Logs:
-    """The files of a run that grow, and its maps."""
+    """The files of a run that grow, its maps, and the pictures of its cases, where it keeps them."""
 
     scores: CsvLog[Score]
     tie_breaks: CsvLog[TieBreak]
@@ -34,6 +38,7 @@ class Logs:
     curves: CsvLog[Curve]
     mask_areas: CsvLog[MaskArea]
     maps: MapStore
+    pictures: PictureStore | None
 
     @classmethod
     def open(cls, folder: Path) -> Logs:
@@ -53,6 +58,7 @@ class Logs:
             CsvLog(folder / "curves.csv", Curve),
             CsvLog(folder / "mask_areas.csv", MaskArea),
             MapStore(folder / "maps"),
+            PictureStore(folder / PICTURES),
         )
 
     def tables(self) -> dict[str, CsvLog[Any]]:
@@ -65,6 +71,8 @@ class Logs:
         for log in self.tables().values():
             log.replace([])
         self.maps.clear()
+        if self.pictures is not None:
+            self.pictures.clear()
 
     def absorb_shares(self, folder: Path) -> None:
         """Take over what the processes of a run have written into logs of their own, and remove these.

@@ -1,4 +1,4 @@
-"""The images of a run: read ahead, predicted, and handed over by groups. Knows the plan and the ledger."""
+"""The images of a run: read ahead, predicted, recorded, and handed over by groups. Knows the plan and the ledger."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ..data import Sample
 from .cases import Case
 from .failures import is_of_the_machine
 from .ledger import Entry, Ledger
+from .pictures import PictureStore
 from .plan import Plan
 from .prediction import predict
 from .protocol import image_seed
 from .reading import ReadAhead
 from .scoring import ScoredImage
 
-__all__ = ["Image", "ImageReader"]
+__all__ = ["Image", "ImageReader", "record_picture"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ImageReader:
     ----------
     plan : Plan
     ledger : Ledger
-        Gets predictions, and the failures of images that lack a score.
+        Gets predictions, and the failures of images that lack a score; its logs keep the pictures.
     groups : sequence of sequence of Case
     """
 
@@ -94,6 +95,8 @@ class ImageReader:
         if known is None:
             areas = {name: float(mask.float().mean()) for name, mask in masks.items()}
             self.ledger.add_prediction(case, prediction, areas)
+        if self.ledger.logs.pictures is not None:
+            record_picture(self.ledger.logs.pictures, plan, case, sample)
         predicted = int(np.argmax(prediction.values()))
         target = case.target if plan.protocol.target == "label" else predicted
         scored = ScoredImage(sample.image, target, masks, image_seed(case.identity))
@@ -110,3 +113,19 @@ class ImageReader:
                     if scorer.mask is None and self.ledger.lacks(case, call, scorer)
                 ]
             )
+
+
+def record_picture(store: PictureStore, plan: Plan, case: Case, sample: Sample) -> None:
+    """Write the picture of a case with its masks, for figures and the report, where the store has none.
+
+    Raises
+    ------
+    OSError
+        The disk is full, read-only, or the like.
+    """
+    if store.has(*case.key):
+        return
+    grey = plan.classifier.preprocessing.grey(sample.image).numpy()
+    masks = {name: mask[0].numpy() for name, mask in plan.masks_for(case, sample).items()}
+    kinds = {name: sample.mask_kinds[name] for name in masks}
+    store.save(*case.key, np.rint(grey * 255).astype(np.uint8), masks, kinds)

@@ -28,7 +28,7 @@ from .planning import make_plan, try_first_image
 from .processes import ALONE, Processes
 from .progress import say
 from .protocol import Protocol
-from .report import record_run, write_report
+from .report import record_pictures, record_run, write_report
 from .rows import forget_failures
 from .runner import ComparisonRun
 from .sampling import Selection
@@ -237,6 +237,7 @@ def _summarise(
     )
     if not scores:
         return outcome
+    record_pictures(run)
     _draw_figures(folder, run, scores, labels)
     content = ReportContent(
         protocol=run.plan.protocol,

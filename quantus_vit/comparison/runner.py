@@ -119,13 +119,20 @@ class ComparisonRun:
         """Whether every case has the scores that need no mask."""
         return self.ledger.is_complete()
 
-    def map_of(self, case: Case, label: str, target: int) -> Array:
-        """Map ``(1, H, W)`` of a case for any output, from the store or computed now; for figures."""
+    def maps_of(self, case: Case, label: str, targets: Sequence[int]) -> list[Array] | None:
+        """A method's maps ``(1, H, W)`` of a case for any outputs, for figures: from the store, else computed now.
+
+        The image is read where a map is missing; None where it cannot be read any more.
+        """
+        stored = [self.logs.maps.load(case.identity, target, label) for target in targets]
+        known = [relevance for relevance in stored if relevance is not None]
+        size = tuple(self.plan.protocol.image_size)
+        if len(known) == len(targets) and all(relevance.shape[1:] == size for relevance in known):
+            return known
         with ImageReader(self.plan, self.ledger, [[case]]) as reader:
             images = reader.next_group()
-        if not images:
-            raise ValueError(f"{case.identity} cannot be read any more")
-        return MapMaker(self.plan, self.ledger).map(images[0], label, target)
+        maker = MapMaker(self.plan, self.ledger)
+        return [maker.map(images[0], label, target) for target in targets] if images else None
 
     def _run_group(self, group: Sequence[Case], images: Sequence[Image], size: BatchSize, bar: tqdm[Any]) -> None:
         maker = MapMaker(self.plan, self.ledger)

@@ -97,7 +97,7 @@ def _share_of(folder: Path, rank: int) -> Iterator[Logs]:
     known, place = Logs.open(folder), folder / SHARES / f"rank{rank}"
     place.parent.mkdir(exist_ok=True)
     with locked(place):
-        logs = replace(Logs.open(place), maps=known.maps)
+        logs = replace(Logs.open(place), maps=known.maps, pictures=known.pictures)
         logs.scores.rows.extend(known.scores.rows)
         logs.predictions.rows.extend(known.predictions.rows)
         yield logs

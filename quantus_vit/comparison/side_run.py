@@ -47,7 +47,7 @@ def side_run(
         As :func:`~.folder.prepare`, or another run is in the folder.
     """
     with locked(place):
-        logs = prepare(place, settings, {})
+        logs = replace(prepare(place, settings, {}), pictures=None)
         if maps is not None:
             logs = replace(logs, maps=maps)
         forget_failures(logs, retry_failed=not report_only)

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from quantus_vit.comparison.pipeline import Outcome
 from quantus_vit.comparison.plan import Plan
 from quantus_vit.comparison.planning import make_plan
 from quantus_vit.comparison.scores import CsvLog, Prediction, Score
+from quantus_vit.data import Sample
 from quantus_vit.files import locked
 from quantus_vit.models import Classifier
 
@@ -269,6 +271,57 @@ def test_a_report_alone_scores_nothing(tmp_path, model) -> None:
     assert not (tmp_path / "empty").exists()
 
 
+class Counted(Images):
+    """Counts how often each image is read."""
+
+    def __init__(self) -> None:
+        super().__init__(LABELS)
+        self.reads = [0] * len(LABELS)
+
+    def sample(self, index: int, preprocessing: Any) -> Sample:
+        self.reads[index] += 1
+        return super().sample(index, preprocessing)
+
+
+def test_an_image_is_read_once_for_scores_figures_and_report(tmp_path, model: LinearModel) -> None:
+    """The first one is tried before the run, and those of figure 4 have maps for other classes made afterwards."""
+    images = Counted()
+    compared(tmp_path, model, images)
+    assert len(list((tmp_path / "pictures").iterdir())) == len(LABELS)
+    assert sum(images.reads) == len(LABELS) + 1 + len(CLASSES)
+    before = list(images.reads)
+    compared(tmp_path, model, images, report_only=True)
+    assert images.reads == before
+
+
+def test_a_report_alone_needs_no_image(tmp_path, model: LinearModel) -> None:
+    figures = [tmp_path / "figure1.png", tmp_path / "figure4.png"]
+    compared(tmp_path, model)
+    before = [file.read_bytes() for file in figures]
+    gone = Images(LABELS, broken=dict.fromkeys(range(6), unreadable()))
+    compared(tmp_path, model, gone, report_only=True)
+    assert [file.read_bytes() for file in figures] == before
+
+
+def test_figure_4_leaves_out_images_that_are_gone_and_lack_a_map(tmp_path, model: LinearModel) -> None:
+    compared(tmp_path, model)
+    (tmp_path / "figure4.png").unlink()
+    logs_of(tmp_path).maps.clear()
+    compared(tmp_path, model, Images(LABELS, broken=dict.fromkeys(range(6), unreadable())), report_only=True)
+    assert not (tmp_path / "figure4.png").exists()
+
+
+def test_pictures_that_were_removed_are_made_again(tmp_path, model: LinearModel) -> None:
+    compared(tmp_path, model)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "pictures").iterdir()}
+    logs = logs_of(tmp_path)
+    assert logs.pictures is not None
+    logs.pictures.clear()
+    assert not list((tmp_path / "pictures").iterdir())
+    compared(tmp_path, model, report_only=True)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "pictures").iterdir()} == before
+
+
 def test_an_interrupt_before_any_score_leaves_empty_tables(tmp_path, model, monkeypatch) -> None:
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -386,7 +439,10 @@ def test_maps_of_other_settings_are_not_taken_over(tmp_path, model: LinearModel,
         compared(tmp_path, model, methods=("Random",))
     before = logs_of(tmp_path).maps.load(Images(LABELS).records[0].identity, 0, "Random")
     assert before is not None
+    (picture,) = sorted((tmp_path / "pictures").iterdir())[:1]
+    picture.write_bytes(b"of other settings")
     compared(tmp_path, model, methods=("Random",), sample_seed=1)
+    assert picture.read_bytes() != b"of other settings"
     after = logs_of(tmp_path).maps.load(Images(LABELS).records[0].identity, 0, "Random")
     assert (before != after).any()
 

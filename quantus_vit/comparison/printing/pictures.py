@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...pictures import add_colour_bar, draw_relevance, draw_xray, is_signed, scale_of
 from ..figures.maps import draw_outlines
-from ..report.pictures import Picture
+from ..pictures import Picture
 from ..report.reading import CaseFacts, RunFolder
 from .base import FigureSpec, PrintRequest, fitted
 

@@ -7,6 +7,6 @@ sections make HTML of it, ``explorer`` packs images and maps, ``bundle`` builds 
 from __future__ import annotations
 
 from .page import write_report
-from .recording import record_run
+from .recording import record_pictures, record_run
 
-__all__ = ["record_run", "write_report"]
+__all__ = ["record_pictures", "record_run", "write_report"]

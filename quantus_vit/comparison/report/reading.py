@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..folder import PICTURES
 from ..maps import MapStore
 from ..meta_evaluation import MetaRow
+from ..pictures import PictureStore
 from ..rank_rows import RankRow
 from ..scores import Curve, Failure, Note, Prediction, Score
 from ..sensitivity import AgreementRow, SensitivityRow
 from ..significance import SignificanceRow
 from ..statistics import ClassRow, SpreadRow, TableRow
-from .pictures import PictureStore
-from .recording import PICTURES, RUN_FILE
+from .recording import RUN_FILE
 from .row_files import read_rows
 
 __all__ = ["CaseFacts", "MethodFacts", "MetricFacts", "RunFolder", "read_run"]

@@ -1,4 +1,4 @@
-"""What a run leaves for its report beside scores and tables: ``run.json``, and each case's picture with its masks.
+"""What a run leaves for its report beside scores, tables and maps: ``run.json``, and the pictures that are missing.
 
 Knows the run with its model and data; whoever reads the folder afterwards needs neither.
 """
@@ -9,22 +9,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...files import write_whole
 from ..findings import ReportContent, caveats, findings
+from ..images import record_picture
 from ..runner import ComparisonRun
-from .pictures import PictureStore
 
-__all__ = ["PICTURES", "RUN_FILE", "record_run"]
+__all__ = ["RUN_FILE", "record_pictures", "record_run"]
 
 RUN_FILE = "run.json"
-PICTURES = "pictures"
 _VERSION = 1
 
 
 def record_run(folder: Path, run: ComparisonRun, content: ReportContent) -> None:
-    """Write ``run.json`` and the pictures that are not there yet; images that cannot be read have none.
+    """Write ``run.json``.
 
     Parameters
     ----------
@@ -58,7 +55,6 @@ def record_run(folder: Path, run: ComparisonRun, content: ReportContent) -> None
         "model_quality": model_quality(run.plan.classifier.source),
     }
     write_whole(folder / RUN_FILE, lambda file: file.write(f"{json.dumps(facts, indent=1)}\n".encode()))
-    _record_pictures(folder, run)
 
 
 def _facts_of_data(run: ComparisonRun, content: ReportContent) -> dict[str, Any]:
@@ -103,16 +99,24 @@ def model_quality(source: str) -> dict[str, Any] | None:
     return splits if isinstance(splits, dict) else None
 
 
-def _record_pictures(folder: Path, run: ComparisonRun) -> None:
-    store, plan = PictureStore(folder / PICTURES), run.plan
+def record_pictures(run: ComparisonRun) -> None:
+    """Read the images of the cases that have no picture yet, and write these; images that cannot be read have none.
+
+    A run records each image when it reads it. This is for folders of before, and for pictures that were removed.
+
+    Raises
+    ------
+    OSError
+        The disk is full, read-only, or the like.
+    """
+    plan, store = run.plan, run.logs.pictures
+    if store is None:
+        return
     for case in plan.cases:
-        if store.has(case.identity, case.label):
+        if store.has(*case.key):
             continue
         try:
             sample = plan.dataset.sample(case.index, plan.classifier.preprocessing)
         except (OSError, ValueError):
             continue  # the run has booked it
-        grey = plan.classifier.preprocessing.grey(sample.image).numpy()
-        masks = {name: mask[0].numpy() for name, mask in plan.masks_for(case, sample).items()}
-        kinds = {name: sample.mask_kinds[name] for name in masks}
-        store.save(case.identity, case.label, np.rint(grey * 255).astype(np.uint8), masks, kinds)
+        record_picture(store, plan, case, sample)

@@ -11,8 +11,8 @@ import numpy as np
 
 from quantus_vit.comparison.maps import MapStore
 from quantus_vit.comparison.meta_evaluation import MetaRow
+from quantus_vit.comparison.pictures import PictureStore
 from quantus_vit.comparison.rank_rows import RankRow
-from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.scores import Curve, Failure, Note, Prediction, Score
 from quantus_vit.comparison.sensitivity import AgreementRow, SensitivityRow
 from quantus_vit.comparison.significance import SignificanceRow

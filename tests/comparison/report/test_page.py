@@ -21,6 +21,7 @@ from scipy import stats
 
 from quantus_vit.cli.main import main
 from quantus_vit.comparison.confounders import ConfounderRow, RelianceRow
+from quantus_vit.comparison.pictures import PictureStore
 from quantus_vit.comparison.rank_rows import RankRow
 from quantus_vit.comparison.report import page as page_module
 from quantus_vit.comparison.report import write_report
@@ -29,7 +30,6 @@ from quantus_vit.comparison.report.bands import curve_bands
 from quantus_vit.comparison.report.bundle import script
 from quantus_vit.comparison.report.explorer import disagreement
 from quantus_vit.comparison.report.grids import MAP_SIDE, pack_map, pack_mask, pack_picture
-from quantus_vit.comparison.report.pictures import PictureStore
 from quantus_vit.comparison.report.reading import read_run
 from quantus_vit.comparison.report.recording import model_quality
 from quantus_vit.comparison.report.sections.ranking import _in_words

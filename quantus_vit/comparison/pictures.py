@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..stored_arrays import load_arrays, save_arrays
+from .stored_arrays import load_arrays, save_arrays
 
 __all__ = ["Picture", "PictureStore"]
 
@@ -75,6 +75,11 @@ class PictureStore:
         packed: npt.NDArray[Any] = np.stack(bits) if bits else np.empty((0, 0), np.uint8)
         named = json.dumps({name: kinds[name] for name in masks})
         save_arrays(self._file(identity, label), grey=grey, masks=packed, kinds=np.array(named))
+
+    def clear(self) -> None:
+        """Remove all pictures."""
+        for file in self.folder.glob("*.npz"):
+            file.unlink()
 
     def _file(self, identity: str, label: str) -> Path:
         digest = hashlib.sha1("\0".join((identity, label)).encode(errors="backslashreplace")).hexdigest()
