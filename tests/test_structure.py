@@ -138,3 +138,24 @@ def test_a_file_lists_its_public_names(path):
     defined = [node.name for node in module.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     if any(not name.startswith("_") for name in defined):
         assert "__all__" in assigned(module), f"{relative(path)} has no __all__"
+
+
+def listed(module: ast.Module) -> set[str]:
+    for node in module.body:
+        if isinstance(node, ast.Assign) and any(isinstance(x, ast.Name) and x.id == "__all__" for x in node.targets):
+            return {x.value for x in ast.walk(node.value) if isinstance(x, ast.Constant) and isinstance(x.value, str)}
+    return set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_what_other_files_take_is_listed(path):
+    here = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    unlisted = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        above = here.split(".")[: len(here.split(".")) - node.level + 1]
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        taken = {alias.name for alias in node.names if f"{base}.{alias.name}" not in MODULES} - {"__version__"}
+        unlisted |= {f"{base}.{name}" for name in taken - listed(ast.parse(MODULES[base].read_text()))}
+    assert unlisted == set()

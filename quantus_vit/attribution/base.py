@@ -27,7 +27,7 @@ from .inputs import (
     resolve_target,
 )
 
-__all__ = ["AttributionMethod", "PropagationMethod", "check_finite", "like_captum", "require_relevance"]
+__all__ = ["AttributionMethod", "PropagationMethod", "check_finite", "like_captum", "own_modes", "require_relevance"]
 
 if TYPE_CHECKING:
 

@@ -16,7 +16,10 @@ from typing import Any, TypeAlias
 from ..files import write_whole
 from .calls import Call
 
-__all__ = ["Baseline", "ExplainOptions", "Protocol", "default_features_in_step", "image_seed", "parse_baseline"]
+__all__ = [
+    "VAL_SAMPLES", "Baseline", "ExplainOptions", "Protocol", "default_features_in_step", "image_seed",
+    "load_config", "parse_baseline", "save_config",
+]  # fmt: skip
 
 Baseline: TypeAlias = "float | str"
 """What a perturbed value is replaced by: a number in normalised units, or a name that Quantus knows."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["CsvLog", "Curve", "Failure", "MaskArea", "Note", "Prediction", "Score", "TieBreak"]
+__all__ = ["CsvLog", "Curve", "Failure", "MaskArea", "Note", "Prediction", "Score", "TieBreak", "finite"]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ import numpy.typing as npt
 from .ranking import cluster_bootstrap_interval
 from .scores import Score, TieBreak, finite
 
-__all__ = ["CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bin_of", "bootstrap_interval", "by_class",
-           "by_confidence", "by_prediction", "cluster_means", "clusters_of", "common_means", "grouped", "table",
-           "tie_spread", "write_table"]  # fmt: skip
+__all__ = [
+    "BOOTSTRAP_SEED", "CONFIDENCE", "ClassRow", "SpreadRow", "TableRow", "bin_of", "bootstrap_interval", "by_class",
+    "by_confidence", "by_prediction", "cluster_means", "clusters_of", "common_means", "grouped", "table",
+    "tie_spread", "write_table",
+]  # fmt: skip
 
 Array = npt.NDArray[np.float64]
 

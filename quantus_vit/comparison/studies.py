@@ -13,7 +13,7 @@ from .removal_shift import RemovalShiftRow, study_removal_shift
 from .sensitivity import SensitivityGrid, SensitivityTables, plan_sensitivity, study_sensitivity
 from .summary import Summary
 
-__all__ = ["Studies"]
+__all__ = ["Studies", "StudyTables"]
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,7 @@ import torch
 from .images import check_pixel_range, read_grey
 from .preprocessing import Preprocessing
 
-__all__ = [
-    "Annotation",
-    "MaskKind",
-    "Record",
-    "Sample",
-    "Task",
-    "XrayDataset",
-]
+__all__ = ["TASKS", "Annotation", "MaskKind", "Record", "Sample", "Task", "XrayDataset"]
 
 MaskKind = Literal["pixel", "box"]
 """How a finding was marked: pixel by pixel (or by an outline), or by a box around it."""

@@ -10,7 +10,7 @@ from lime.lime_base import LimeBase
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
-__all__ = ["LocalModel", "cosine_distances", "fit", "sandwich_errors"]
+__all__ = ["RIDGE_PENALTY", "LocalModel", "cosine_distances", "fit", "sandwich_errors"]
 
 RIDGE_PENALTY = 1.0  # the alpha of LimeBase's regressor
 

@@ -18,7 +18,7 @@ from ..data.base import TASKS
 from ..data.preprocessing import Preprocessing
 from ..tables import Table
 
-__all__ = ["LINKS", "MODELS", "Classifier", "Link", "ModelSpec", "weights_digest"]
+__all__ = ["LINKS", "MODELS", "Classifier", "Link", "ModelSpec", "check_class_names", "weights_digest"]
 
 Link: TypeAlias = Literal["softmax", "sigmoid"]
 

@@ -22,7 +22,7 @@ from .position_functions import JOINS, MAKES_MAP, MIXES_LAST, MOVES, VIEWS, WRIT
 from .state import Folding
 from .tensors import TensorMap, map_tensors, tensors_in
 
-__all__ = ["Embedding", "PatchGrid", "Positions"]
+__all__ = ["Embedding", "Labels", "PatchGrid", "Positions"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest, norm, rankdata
 
-__all__ = ["Estimate", "auroc", "expected_calibration_error", "proportion"]
+__all__ = ["Bools", "Estimate", "Floats", "auroc", "expected_calibration_error", "proportion"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

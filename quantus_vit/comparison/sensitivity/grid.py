@@ -15,7 +15,7 @@ from ..calls import Call
 from ..methods import MethodSpec
 from ..protocol import Baseline, Protocol, parse_baseline
 
-__all__ = ["GridPoint", "SensitivityGrid"]
+__all__ = ["GridPlan", "GridPoint", "SensitivityGrid"]
 
 # How a metric takes a removal and a number of steps: the grid's axis, the option for it, the option for the step, and
 # whether that counts features in a step (True) or steps (False).

@@ -20,17 +20,9 @@ from ...files import write_whole
 from ..explanation import Explanation
 
 __all__ = [
-    "DicomSource",
-    "SeriesBook",
-    "code",
-    "item_of",
-    "new_dataset",
-    "read_source",
-    "save_dataset",
-    "set_all",
-    "set_pixels",
-    "source_item",
-]
+    "OWN_SCHEME", "DicomSource", "SeriesBook", "code", "item_of", "new_dataset", "new_uid", "pydicom",
+    "read_source", "save_dataset", "set_all", "set_pixels", "source_item",
+]  # fmt: skip
 
 _PATIENT = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientIdentityRemoved",
