@@ -14,7 +14,7 @@ from ..relevance import Composite, Trace, TraceOptions, trace
 from ..relevance.forward import original
 from ..relevance.positional import UnsignedEpsilon, pa_lrp
 from .base import PropagationMethod, check_finite, require_relevance
-from .inputs import Target, check_inputs, one_hot, parse_target, resolve_target
+from .inputs import Target, along_batch, check_inputs, one_hot, parse_target, resolve_target
 from .position_maps import over_patches, position_relevance
 
 __all__ = ["PositionalLRP", "PositionalParts"]
@@ -71,7 +71,8 @@ class PositionalLRP(PropagationMethod):
 
     def _composite(self, inputs: Tensor, forward_args: tuple[Any, ...]) -> Composite:
         """The rules, with exceptions for the linear layers of the modules that a plain forward saw run attention."""
-        plain = trace(self.model, inputs[:1], TraceOptions(arguments=forward_args))
+        first = along_batch(forward_args, slice(0, 1), len(inputs))
+        plain = trace(self.model, inputs[:1], TraceOptions(arguments=first))
         composite = pa_lrp()
         modules = dict(original(self.model).named_modules())
         for name in dict.fromkeys(layer.module_name for layer in plain.attentions):

@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from quantus_vit import AttentionRollout, AttnLRP, TransformerLRP
+from quantus_vit import AttentionRollout, AttnLRP, PositionalLRP, TransformerLRP
 
 
 @pytest.fixture
@@ -55,13 +55,14 @@ class Extra(nn.Module):
         )
 
 
-def test_tensors_inside_dicts_and_lists_go_along_with_their_images(vit: nn.Module) -> None:
+@pytest.mark.parametrize("method_class", [AttnLRP, PositionalLRP])
+def test_tensors_inside_dicts_and_lists_go_along_with_their_images(vit: nn.Module, method_class: Any) -> None:
     shift, scale, table = torch.arange(5.0), torch.arange(1.0, 6.0), torch.full((3,), 0.5)
     model = Extra(vit)
 
     def explain(part: slice, size: int) -> Tensor:
         further = ({"nested": {"shift": shift[part]}, "table": table}, [scale[part], 2])
-        method = AttnLRP(model)
+        method = method_class(model)
         return method.attribute(images(5)[part], 1, additional_forward_args=further, internal_batch_size=size)
 
     wanted = torch.cat([explain(slice(i, i + 1), 1) for i in range(5)])
