@@ -17,7 +17,7 @@ from ..report.bands import CurveBand, curve_bands
 from ..report.reading import MethodFacts, MetricFacts, RunFolder
 from ..scores import Score, finite
 from ..statistics import grouped
-from .base import FigureSpec, PrintRequest, draw_places, fitted
+from .base import TALLEST, FigureSpec, PrintRequest, draw_places, fitted
 
 __all__ = ["SPECS", "draw_printed_curves", "draw_printed_ranking", "draw_printed_scores"]
 
@@ -34,20 +34,21 @@ _ORDERS = {"mif": "most relevant first (low is good)", "lif": "least relevant fi
 def draw_printed_scores(request: PrintRequest) -> Figure | None:
     """Box plots of the scores: a panel for each metric, the deciding one first, a line a method, a colour a class.
 
-    Four metrics in one column, eight in two; the median in each box, whiskers to the last point within 1.5
-    interquartile ranges.
+    Up to four metrics in one column, eight in two, as many as a page has room for; the median in each box, whiskers to
+    the last point within 1.5 interquartile ranges.
     """
     run, labels = request.run, list(request.run.facts["labels"])
     scored = {row.metric for row in run.scores if not math.isnan(row.score)}
     first = deciding_metric(run)
     metrics = [m for m in dict.fromkeys([first, *run.metrics]) if m is not None and m.row in scored]
-    metrics = metrics[: _PANELS[request.is_narrow]]
     if not metrics:
         return None
     columns = 1 if request.is_narrow or len(metrics) == 1 else 2
+    panel, foot = 0.55 + len(request.methods) * max(0.16, 0.09 * len(labels)), 0.3
+    most = columns * max(1, int((TALLEST - foot) / panel))
+    metrics = metrics[: min(_PANELS[request.is_narrow], most)]
     lines = math.ceil(len(metrics) / columns)
-    panel = 0.55 + len(request.methods) * max(0.16, 0.09 * len(labels))
-    figure = Figure(figsize=(request.width, lines * panel + 0.3), layout="constrained")
+    figure = Figure(figsize=(request.width, lines * panel + foot), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in grid.ravel()[len(metrics) :]:
         axes.set_axis_off()

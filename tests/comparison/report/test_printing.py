@@ -74,6 +74,13 @@ def test_maps_that_do_not_fit_go_on_below(folder) -> None:
     assert len(panels) == 2 * 2 * (1 + 3)  # two blocks of two classes, each with the X-ray and three maps
 
 
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_scores_of_many_methods_stay_on_a_page(folder, width) -> None:
+    figure = drawn(folder, "scores", METHODS * 8, width)
+    assert figure.axes
+    assert figure.get_figheight() <= base.TALLEST
+
+
 def test_the_ranking_has_the_places_of_the_table(folder) -> None:
     axes = drawn(folder, "ranking").axes[0]
     # AttnLRP leads by the first metric and is last by the second, whose means are the negative ones.
