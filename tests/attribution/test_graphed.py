@@ -59,9 +59,12 @@ def graphed(method: type, model: nn.Module, example: Tensor) -> tuple[Graphed, F
     return method(model).graphed(example, capture=capture), capture
 
 
-@pytest.mark.skipif(
+needs_fake = pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 5), reason="torch 2.4 cannot take over the fake's tensors"
 )
+
+
+@needs_fake
 @pytest.mark.parametrize("method", WAITS)
 def test_the_host_waits_so_often_and_no_more(vit: nn.Module, batch: Tensor, method: type) -> None:
     explainer = method(vit)
@@ -81,6 +84,7 @@ class Shifted(nn.Module):
         return self.model(x + 0.5)  # type: ignore[no-any-return]
 
 
+@needs_fake
 @pytest.mark.parametrize("method", [AttnLRP, PositionalLRP])
 def test_numbers_of_rules_and_models_are_not_copied_to_the_device(vit: nn.Module, batch: Tensor, method: type) -> None:
     with counted_waits() as waits:
