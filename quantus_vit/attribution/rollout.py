@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..relevance import Trace, TraceOptions, trace
-from ..relevance.composites import gradient
+from ..relevance.composites import dependence, gradient
 from ..relevance.conditions import gathered, holds
 from ..relevance.numerics import HALF
 from ..relevance.state import Attention
@@ -124,18 +124,29 @@ def readout(evidence: Tensor, or_first: bool = False) -> Tensor:
     ValueError
         Nothing is left of an image, so that nobody knows which rows are read.
     """
-    used = (evidence != 0).any(-1).any(1)
-    known = used.any(1)
+    used = _used(evidence)
     if or_first:
-        used[:, 0] |= ~known
-    elif not holds(known, gathered()):
-        raise ValueError(
-            f"every gradient at the last attention layer is exactly 0 for image {int(known.int().argmin())} of the "
-            "batch, so it cannot be told which tokens the logits are read from: the model's end is saturated (a "
-            "softmax or sigmoid of large logits, a last layer of zeros) or half precision rounds to 0; let the model "
-            "return logits, in float32"
-        )
-    return used.to(evidence.dtype) / used.sum(1, keepdim=True).to(evidence.dtype)
+        used[:, 0] |= ~used.any(1)
+    elif not holds(used.any(1), gathered()):
+        raise _untold(used)
+    return _shares(used, evidence)
+
+
+def _used(evidence: Tensor) -> Tensor:
+    return (evidence != 0).any(-1).any(1)
+
+
+def _shares(used: Tensor, like: Tensor) -> Tensor:
+    return used.to(like.dtype) / used.sum(1, keepdim=True).to(like.dtype)
+
+
+def _untold(used: Tensor) -> ValueError:
+    return ValueError(
+        f"every gradient at the last attention layer is exactly 0 for image {int(used.any(1).int().argmin())} of the "
+        "batch, so it cannot be told which tokens the logits are read from: the model's end is saturated (a "
+        "softmax or sigmoid of large logits, a last layer of zeros) or half precision rounds to 0; let the model "
+        "return logits, in float32"
+    )
 
 
 def start_row(layers: Layers, start: Tensor, pooled: Tensor | None) -> Tensor:
@@ -161,7 +172,8 @@ def weights_with_readout(
     """Attention weights of one forward, for methods without a target, and the tokens that the logits are read from.
 
     Only what lies above the last attention layer is differentiated. Where that layer's place could not be told from
-    the model's modules, the forward runs a second time.
+    the model's modules, the forward runs a second time; so it does where gradients vanish, at a saturated softmax or a
+    last layer of zeros, to ask which tokens the logits depend on whatever the weights (:func:`dependence`).
     """
     options = TraceOptions(
         gradient(),
@@ -176,13 +188,28 @@ def weights_with_readout(
     layers = token_layers(traced.attentions, inputs.shape[0])
     traced.gradient(seed_of_all(traced.logits), keep=False)
     if layers.last.gradient is None:
-        traced = trace(model, inputs, replace(options, start="attention", start_layer=layers.last.index))
+        options = replace(options, start="attention", start_layer=layers.last.index)
+        traced = trace(model, inputs, options)
         layers = token_layers(traced.attentions, inputs.shape[0])
         traced.gradient(seed_of_all(traced.logits), keep=False)
     found = layers.last.gradient
     if found is None:
         raise ValueError("the model's logits do not depend on its last attention layer")
-    return traced, layers, readout(found)
+    used = _used(found)
+    if not holds(used.any(1), gathered()):
+        used = _used_by_dependence(model, inputs, options)
+    return traced, layers, _shares(used, found)
+
+
+def _used_by_dependence(model: nn.Module, inputs: Tensor, options: TraceOptions) -> Tensor:
+    options = replace(options, composite=dependence(), keep_weights=False, reduce_weights=None, grid=False)
+    traced = trace(model, inputs, options)
+    traced.relevance(torch.ones_like(traced.logits), keep=False)
+    found = token_layers(traced.attentions, inputs.shape[0]).last.relevance
+    used = _used(found) if found is not None else torch.zeros(len(inputs), 1, dtype=torch.bool)
+    if not bool(used.any(1).all()):
+        raise _untold(used)
+    return used
 
 
 def seed_of_all(logits: Tensor) -> Tensor:

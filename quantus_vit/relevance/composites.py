@@ -29,6 +29,7 @@ from .rules import (
     ZBox,
     ZPlus,
 )
+from .rules.structure import Linked, Unchanged
 
 __all__ = ["Composite", "attn_lrp", "gradient", "gradient_by_rules", "libra_grad", "transformer_lrp"]
 
@@ -241,6 +242,15 @@ def _affine(convolutions: bool) -> dict[str, Rule[Any]]:
 def gradient() -> Composite:
     """No rule at all: every message is the true gradient. For methods that weigh attention by its gradient."""
     return Composite("multiplier", {})
+
+
+def dependence() -> Composite:
+    """No explanation: a message of 1 at the logits stays above 0 wherever the logits depend on a value.
+
+    Weights and slopes do not matter. For questions about the model's structure where gradients vanish.
+    """
+    unchanged = {"softmax": Unchanged(), "normalisation": Unchanged(), "activation": Unchanged()}
+    return Composite("multiplier", {"linear": Linked(), "projection": Linked(), **unchanged})
 
 
 def _is_finite(value: object) -> bool:

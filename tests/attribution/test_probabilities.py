@@ -118,7 +118,6 @@ def averaging() -> nn.Module:
 @pytest.mark.parametrize(
     "method",
     [
-        AttentionRollout,
         TokenTM,
         LeGrad,
         partial(TransformerLRP, variant="last_layer_attn"),
@@ -138,6 +137,33 @@ def test_maps_whose_tokens_cannot_be_told_are_refused(method: Any) -> None:
         warnings.simplefilter("ignore")
         with pytest.raises(ValueError, match=r"exactly 0 for image 1 of the batch.*let the model return logits"):
             method(model).attribute(x, 1)
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+@pytest.mark.parametrize("end", [lambda y: (y * 1e6).softmax(1), lambda y: (y * 1e6).sigmoid()])
+def test_a_rollout_of_a_saturated_model_reads_what_the_model_reads(pool: str, end: Any) -> None:
+    """No gradient is left: which tokens the logits depend on is asked of the graph."""
+    model = vit() if pool == "token" else averaging()
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = AttentionRollout(Ending(model, end)).attribute(x)
+    torch.testing.assert_close(found, AttentionRollout(model).attribute(x))
+
+
+def test_a_rollout_of_a_model_without_an_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"exactly 0 for image 0 of the batch.*let the model return logits"):
+        AttentionRollout(Ending(averaging(), lambda y: y * 0)).attribute(images())
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_a_rollout_needs_no_trained_head(pool: str) -> None:
+    """torchvision's ViT starts with a head of zeros."""
+    model = vit() if pool == "token" else averaging()
+    x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    wanted = AttentionRollout(model).attribute(x)
+    nn.init.zeros_(model.head.weight)  # type: ignore[arg-type, union-attr]
+    torch.testing.assert_close(AttentionRollout(model).attribute(x), wanted)
 
 
 @pytest.mark.parametrize("method", [GenericAttention, TransformerLRP])
