@@ -197,7 +197,7 @@ class Positions:
         every = without_constant_dims(labels.places[..., 0])
         self._folded = self._folding(labels)
         rows = every.flatten(0, -2)
-        rows = labels.in_image(rows) if self._images > 1 else rows.clamp(min=0)
+        rows = labels.in_image(rows) if int(rows.max()) > labels.count else rows.clamp(min=0)
         first: list[float] = rows[0].tolist()
         tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
         alike = len(rows) == 1 or bool((rows == rows[:1]).all())
