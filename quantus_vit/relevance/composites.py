@@ -31,7 +31,7 @@ from .rules import (
 )
 from .rules.structure import Linked, Unchanged
 
-__all__ = ["Composite", "attn_lrp", "gradient", "gradient_by_rules", "libra_grad", "transformer_lrp"]
+__all__ = ["Composite", "attn_lrp", "dependence", "gradient", "gradient_by_rules", "libra_grad", "transformer_lrp"]
 
 
 @dataclass(frozen=True)
