@@ -61,7 +61,20 @@ class TextTargets(nn.Module):
         self.register_buffer("text_features", F.normalize(text_features.detach(), dim=-1))
 
     def forward(self, images: Tensor, *arguments: Any) -> Tensor:
-        """Images (N, C, H, W), and further arguments of the encoder -> (N, texts)."""
+        """Images (N, C, H, W), and further arguments of the encoder -> (N, texts).
+
+        Parameters
+        ----------
+        images : Tensor
+            (N, C, H, W).
+        *arguments
+            Of the encoder, behind the images.
+
+        Returns
+        -------
+        Tensor
+            Similarities (N, texts).
+        """
         features = _features(self._encode(images, *arguments))
         if features.dim() != 2 or features.shape[1] != self.text_features.shape[1]:
             raise ValueError(
@@ -120,7 +133,20 @@ class RegionTarget(nn.Module):
         self.register_buffer("region", _checked_region(region))
 
     def forward(self, images: Tensor, region: Tensor | None = None) -> Tensor:
-        """Images (N, C, H, W), and perhaps a region for each, (N, H, W) -> (N, number of channels)."""
+        """Images (N, C, H, W), and perhaps a region for each, (N, H, W) -> (N, number of channels).
+
+        Parameters
+        ----------
+        images : Tensor
+            (N, C, H, W).
+        region : Tensor, optional
+            A region for each image, (N, H, W), in place of the one that was given before.
+
+        Returns
+        -------
+        Tensor
+            Sums (N, number of channels).
+        """
         scores = _score_map(self.model(images), images.dim())
         if max(self.channels) >= scores.shape[1]:
             raise ValueError(f"channel {max(self.channels)} is not in the model's map of {scores.shape[1]} channels")

@@ -144,6 +144,18 @@ class LibraGrad(PropagationMethod):
         """The relevance of all tokens, (N, T), those before the patches (class, distillation, registers) included.
 
         Parameters and errors are those of :meth:`attribute`; a model with several token grids is a ``ValueError``.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (N, C, H, W).
+        target : int, list, Tensor or None
+            As for :meth:`attribute`.
+
+        Returns
+        -------
+        Tensor
+            Signed, (N, T).
         """
         inputs = check_inputs(inputs)
         self.check_model(inputs)

@@ -55,7 +55,20 @@ class PositionalLRP(PropagationMethod):
         self.positions = positions
 
     def attribute_parts(self, inputs: Tensor, target: Target = None) -> PositionalParts:
-        """The two parts of the maps, signed; arguments as for :meth:`attribute`."""
+        """The two parts of the maps, signed; arguments as for :meth:`attribute`.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (N, C, H, W).
+        target : int, list, Tensor or None
+            As for :meth:`attribute`.
+
+        Returns
+        -------
+        PositionalParts
+            Two maps, each (N, 1, H, W).
+        """
         inputs = check_inputs(inputs)
         self.check_model(inputs)
         wanted = parse_target(target, len(inputs))

@@ -43,6 +43,10 @@ def protocol_for(name: str, classifier: Classifier, dataset: XrayDataset, **sett
     **settings
         Fields of :class:`~quantus_vit.comparison.protocol.Protocol` in place of the protocol's own; it marks them.
 
+    Returns
+    -------
+    Protocol
+
     Raises
     ------
     ValueError

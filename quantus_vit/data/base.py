@@ -173,6 +173,11 @@ class XrayDataset:
     def grey(self, index: int) -> npt.NDArray[np.float32]:
         """The picture as its file has it.
 
+        Parameters
+        ----------
+        index : int
+            Place in the data set.
+
         Returns
         -------
         numpy.ndarray
@@ -193,6 +198,11 @@ class XrayDataset:
         index : int
         preprocessing : Preprocessing
             The model's own.
+
+        Returns
+        -------
+        Sample
+            Image float32 ``(C, H, W)``, and bool masks ``(1, H, W)``.
 
         Raises
         ------

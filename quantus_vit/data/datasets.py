@@ -106,6 +106,10 @@ def open_data(text: str, split: str = "Test", **options: Any) -> XrayDataset:
     **options
         Those of the kind, see ``DATASETS[name].options``.
 
+    Returns
+    -------
+    XrayDataset
+
     Raises
     ------
     ValueError, FileNotFoundError

@@ -261,6 +261,14 @@ class Preprocessing:
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
         """Read what :meth:`to_dict` wrote.
 
+        Parameters
+        ----------
+        values : mapping of str to Any
+
+        Returns
+        -------
+        Preprocessing
+
         Raises
         ------
         TypeError, ValueError

@@ -65,7 +65,20 @@ def build_explanation(
 
 
 def dense_map(explanation: ImageExplanation, label: int) -> NDArray[np.float32]:
-    """Map (H, W), float32: each pixel has its superpixel's coefficient for the class; 0 where lime left it out."""
+    """Map (H, W), float32: each pixel has its superpixel's coefficient for the class; 0 where lime left it out.
+
+    Parameters
+    ----------
+    explanation : lime.lime_image.ImageExplanation
+        Of ``LimeCXR.explain_instance``, or lime's own.
+    label : int
+        An explained class.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (H, W).
+    """
     if label not in explanation.local_exp:
         raise ValueError(f"class {label} was not explained; there are {sorted(explanation.local_exp)}")
     coefficients = np.zeros(int(explanation.segments.max()) + 1, dtype=np.float32)

@@ -48,6 +48,11 @@ def top_segments(explanation: ImageExplanation, label: int, num_features: int, s
         At most so many.
     show : Show
         "positive": those that speak for the class; "negative": against; "both": the largest weights of either sign.
+
+    Returns
+    -------
+    list of int
+        At most ``num_features`` numbers of ``explanation.segments``.
     """
     if label not in explanation.local_exp:
         raise ValueError(f"class {label} was not explained; there are {sorted(explanation.local_exp)}")
@@ -134,6 +139,17 @@ def explanation_figure(
     explanation: ImageExplanation, label: int, title: str = "", features: tuple[int, ...] = (3, 8)
 ) -> Figure:
     """Image, superpixels, outlines for each number of features, and the signed overlay with its scale, side by side.
+
+    Parameters
+    ----------
+    explanation : lime.lime_image.ImageExplanation
+        Of ``LimeCXR.explain_instance``, or lime's own.
+    label : int
+        An explained class.
+    title : str
+        Above the panels.
+    features : tuple of int
+        Numbers of superpixels, a panel for each.
 
     Returns
     -------

@@ -164,6 +164,11 @@ def grid_segments(shape: tuple[int, int], patch: tuple[int, int], num_segments: 
         Height and width of the model's patches in pixels.
     num_segments : int, optional
         k is the smallest number for which there are at most so many rectangles; None: k = 1, one segment a patch.
+
+    Returns
+    -------
+    numpy.ndarray
+        Integers ``shape``: each pixel's rectangle, numbered from 0.
     """
     rows, columns = (-(-length // size) for length, size in zip(shape, patch, strict=True))
     k = 1

@@ -28,7 +28,13 @@ TISSUE = "0.35"
 
 
 def draw_xray(axes: Axes, grey: Array) -> None:
-    """Draw an X-ray ``(H, W)``, or a picture in colours ``(H, W, 3)``, of values in [0, 1], without ticks."""
+    """Draw an X-ray ``(H, W)``, or a picture in colours ``(H, W, 3)``, of values in [0, 1], without ticks.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    grey : numpy.ndarray
+    """
     axes.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, interpolation="bilinear")
     hide_frame(axes)
 
@@ -44,7 +50,21 @@ def hide_frame(axes: Axes) -> None:
 def draw_relevance(
     axes: Axes, relevance: Array, colours: Colormap, scale: Normalize, shape: tuple[int, int] | None = None
 ) -> AxesImage:
-    """Lay a map ``(H, W)`` over what the axes show; a coarser one over all of a picture of the given shape."""
+    """Lay a map ``(H, W)`` over what the axes show; a coarser one over all of a picture of the given shape.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    relevance : numpy.ndarray
+    colours : Colormap
+    scale : Normalize
+    shape : tuple of int, optional
+        Height and width of the picture below.
+
+    Returns
+    -------
+    matplotlib.image.AxesImage
+    """
     height, width = shape or relevance.shape
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     shown = np.ma.masked_invalid(relevance)
@@ -52,7 +72,18 @@ def draw_relevance(
 
 
 def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False, width: float = 1.1) -> None:
-    """Draw the border of a mask ``(H, W)``; an empty one has none."""
+    """Draw the border of a mask ``(H, W)``; an empty one has none.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    mask : numpy.ndarray
+        bool.
+    colour : str
+    dashed : bool
+    width : float
+        Of the line, in points.
+    """
     if mask.any() and not mask.all():
         axes.contour(
             mask.astype(float),
@@ -66,7 +97,23 @@ def draw_outline(axes: Axes, mask: Array, colour: str, dashed: bool = False, wid
 def add_colour_bar(
     figure: Figure, colours: Colormap, scale: Normalize, axes: Any, label: str, **place: Any
 ) -> Colorbar:
-    """Colour bar over mid-grey, as the colours look on tissue; arrows where values lie beyond its ends."""
+    """Colour bar over mid-grey, as the colours look on tissue; arrows where values lie beyond its ends.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    colours : Colormap
+    scale : Normalize
+    axes : Axes or sequence of Axes
+        What the bar belongs to.
+    label : str
+    **place
+        Keywords of ``figure.colorbar``.
+
+    Returns
+    -------
+    matplotlib.colorbar.Colorbar
+    """
     numbers = ScalarFormatter()
     numbers.set_powerlimits((-2, 3))
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, format=numbers, extend=arrows_of(scale), **place)

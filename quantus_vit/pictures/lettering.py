@@ -29,7 +29,19 @@ _FURTHER_FONTS = (
 
 
 def elided(text: str, size: float, room: float) -> str:
-    """The text, with its middle left out where it is wider than the room, in points."""
+    """The text, with its middle left out where it is wider than the room, in points.
+
+    Parameters
+    ----------
+    text : str
+    size : float
+        Of the font, in points.
+    room : float
+
+    Returns
+    -------
+    str
+    """
     if width_of(text, size) <= room:
         return text
     kept = len(text)
@@ -50,6 +62,10 @@ def width_of(text: str, size: float) -> float:
     text : str
     size : float
         Of the font, in points.
+
+    Returns
+    -------
+    float
     """
     if not text.strip():
         return 0.0

@@ -133,12 +133,32 @@ def _full_scale(values: Array) -> float:
 
 
 def is_signed(scale: Normalize) -> bool:
-    """Whether a scale has negative values."""
+    """Whether a scale has negative values.
+
+    Parameters
+    ----------
+    scale : Normalize
+
+    Returns
+    -------
+    bool
+    """
     return scale.vmin is not None and bool(scale.vmin < 0)
 
 
 def label_of(scale: Normalize, quantity: str = "relevance") -> str:
-    """What a colour bar says beside its numbers."""
+    """What a colour bar says beside its numbers.
+
+    Parameters
+    ----------
+    scale : Normalize
+    quantity : str
+        What the map holds.
+
+    Returns
+    -------
+    str
+    """
     return f"{quantity} (orange: for the class, purple: against)" if is_signed(scale) else quantity
 
 

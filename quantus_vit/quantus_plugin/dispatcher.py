@@ -183,7 +183,12 @@ def unregister() -> None:
 
 
 def is_registered() -> bool:
-    """Whether ``quantus.explain`` knows the methods now."""
+    """Whether ``quantus.explain`` knows the methods now.
+
+    Returns
+    -------
+    bool
+    """
     return _plugin.dispatcher is not None
 
 

@@ -106,6 +106,10 @@ def gradients_enabled(chunk_size: int | None = DEFAULT_CHUNK_SIZE) -> Iterator[N
         Images that go through the model at once. The graph of a chunk is held while it is predicted, so memory grows
         with this and not with the metric's ``batch_size``. None for the whole batch.
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ValueError

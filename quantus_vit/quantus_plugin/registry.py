@@ -243,6 +243,11 @@ def register_method(name: str, explainer: Explainer, overwrite: bool = False) ->
 def unregister_method(name: str) -> None:
     """Take a method out again; a method of Quantus that it replaced comes back.
 
+    Parameters
+    ----------
+    name : str
+        As it was registered.
+
     Raises
     ------
     ValueError
@@ -252,5 +257,11 @@ def unregister_method(name: str) -> None:
 
 
 def available_methods() -> list[str]:
-    """Return the names that this package adds to ``quantus.explain``, those of other packages' entry points too."""
+    """Return the names that this package adds to ``quantus.explain``, those of other packages' entry points too.
+
+    Returns
+    -------
+    list of str
+        This package's own first.
+    """
     return METHODS.names()

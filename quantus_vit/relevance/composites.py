@@ -86,11 +86,33 @@ class Composite:
         return type(self), (self.message_kind, dict(self.rules), self.exceptions, self.chosen)
 
     def using(self, **rules: Rule[Any]) -> Composite:
-        """The same composite with other rules for some kinds."""
+        """The same composite with other rules for some kinds.
+
+        Parameters
+        ----------
+        **rules : Rule
+            Kind of operation -> its rule.
+
+        Returns
+        -------
+        Composite
+        """
         return replace(self, rules={**self.rules, **rules}, chosen=self.chosen | rules.keys())
 
     def where(self, pattern: str, **rules: Rule[Any]) -> Composite:
-        """The same composite with other rules in the modules whose name matches ``pattern`` (``fnmatch``)."""
+        """The same composite with other rules in the modules whose name matches ``pattern`` (``fnmatch``).
+
+        Parameters
+        ----------
+        pattern : str
+            Of module names, such as ``"blocks.0.*"``; of several that match the last one holds.
+        **rules : Rule
+            Kind of operation -> its rule.
+
+        Returns
+        -------
+        Composite
+        """
         return replace(self, exceptions=(*self.exceptions, (pattern, rules)))
 
     @property
@@ -99,7 +121,17 @@ class Composite:
         return frozenset(kind for _, rules in self.exceptions for kind in rules)
 
     def rule(self, kind: str, module_name: str) -> Rule[Any] | None:
-        """The rule for an operation of ``kind`` in the module named ``module_name``; None where there is none."""
+        """The rule for an operation of ``kind`` in the module named ``module_name``; None where there is none.
+
+        Parameters
+        ----------
+        kind : str
+        module_name : str
+
+        Returns
+        -------
+        Rule or None
+        """
         for pattern, rules in reversed(self.exceptions):
             if kind in rules and fnmatchcase(module_name, pattern):
                 return cast("Rule[Any]", rules[kind])
@@ -140,6 +172,10 @@ def transformer_lrp(stabilizer: float = 0.0) -> Composite:
         0: as their code. Above 0: the quotients whose denominators have parts of either sign (residual sums, attention
         scores, attention times values, pooling) are damped by so much of the denominator's root mean square.
 
+    Returns
+    -------
+    Composite
+
     Raises
     ------
     ValueError
@@ -178,6 +214,10 @@ def attn_lrp(conv_gamma: float = 0.25, linear_gamma: float = 0.05, attention_rul
     attention_rule : {"cp", "attnlrp"}
         ``"cp"``: relevance goes through the values only (Ali et al. 2022); ``"attnlrp"``: through softmax and both
         products.
+
+    Returns
+    -------
+    Composite
     """
     for name, gamma in (("conv_gamma", conv_gamma), ("linear_gamma", linear_gamma)):
         if not _is_finite(gamma) or gamma < 0:

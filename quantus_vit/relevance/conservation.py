@@ -37,6 +37,11 @@ class ConservationReport:
 
     ``entering - leaving`` is what biases, constants and stabilisers absorbed. Inputs that the traced graph does not
     reach (parameters, and everything below the pass's start) count as absorbing.
+
+    Parameters
+    ----------
+    size : int
+        Number of images.
     """
 
     def __init__(self, size: int) -> None:
@@ -44,7 +49,16 @@ class ConservationReport:
         self.entries: list[Entry] = []
 
     def record(self, operation: RuledOperation, message: Tensor, messages: Messages) -> None:
-        """Note one operation's messages (called by the engine during the pass)."""
+        """Note one operation's messages (called by the engine during the pass).
+
+        Parameters
+        ----------
+        operation : RuledOperation
+        message : Tensor
+            Shape of the operation's output.
+        messages : tuple of Tensor or None
+            One for each of its inputs, of its shape.
+        """
         relevance = operation.carries_relevance
         entering = self._per_sample(message if relevance else message * operation.output)
         leaving = torch.zeros_like(entering)
@@ -61,11 +75,21 @@ class ConservationReport:
         return relevance.detach().double().reshape(self.size, -1).sum(1).cpu()
 
     def by_kind(self) -> dict[str, tuple[float, float]]:
-        """Kind of operation -> (entering, leaving), each the mean over samples of the sum over its operations."""
+        """Kind of operation -> (entering, leaving), each the mean over samples of the sum over its operations.
+
+        Returns
+        -------
+        dict of str to (float, float)
+        """
         return self._grouped(entry.kind for entry in self.entries)
 
     def by_block(self) -> dict[str, tuple[float, float]]:
-        """Block of the model -> (entering, leaving), in the order in which relevance met them."""
+        """Block of the model -> (entering, leaving), in the order in which relevance met them.
+
+        Returns
+        -------
+        dict of str to (float, float)
+        """
         return self._grouped(entry.block for entry in self.entries)
 
     def _grouped(self, keys: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -76,7 +100,12 @@ class ConservationReport:
         return groups
 
     def absorbed(self) -> dict[str, float]:
-        """Kind of operation -> mean relevance that entered and did not leave."""
+        """Kind of operation -> mean relevance that entered and did not leave.
+
+        Returns
+        -------
+        dict of str to float
+        """
         return {kind: entering - leaving for kind, (entering, leaving) in self.by_kind().items()}
 
     def plot(self, file: str | PathLike[str]) -> None:

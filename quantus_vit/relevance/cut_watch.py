@@ -44,6 +44,10 @@ def allow_cuts(*patterns: str) -> Iterator[None]:
     *patterns : str
         Names of the modules whose cuts are wanted, as in ``fnmatch``; none means all.
 
+    Yields
+    ------
+    None
+
     Examples
     --------
     >>> with allow_cuts("blocks.0.*"):

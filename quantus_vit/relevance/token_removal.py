@@ -155,6 +155,17 @@ class TokenRemoval:
 def tokens_removed(model: nn.Module, mask: Tensor | None) -> TokenRemoval:
     """Remove patch tokens from a model's forwards; see :class:`TokenRemoval`.
 
+    Parameters
+    ----------
+    model : nn.Module
+    mask : Tensor or None
+        bool, True where a patch is removed; None removes none.
+
+    Returns
+    -------
+    TokenRemoval
+        A context manager, which is callable as well.
+
     Examples
     --------
     >>> with tokens_removed(model, mask):  # (N, h * w) or (N, h, w) bool, True where a patch is removed

@@ -58,7 +58,17 @@ class ControlInputs:
     map_of: Callable[[str, int], npt.NDArray[np.float32]]
 
     def placed(self, pixels: npt.NDArray[np.float32]) -> torch.Tensor:
-        """An image ``(C, H, W)`` as the model takes it: ``(1, C, H, W)`` on its device."""
+        """An image ``(C, H, W)`` as the model takes it: ``(1, C, H, W)`` on its device.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            float32 ``(C, H, W)``.
+
+        Returns
+        -------
+        torch.Tensor
+        """
         import torch
 
         from ...quantus_plugin.model_state import device_of
@@ -120,7 +130,17 @@ class MethodSpec:
     needs: frozenset[MethodNeed] = frozenset()
 
     def mask(self, options: Mapping[str, Any]) -> str | None:
-        """Finding or organ whose mask the map is made of, by the options; None where it needs no mask."""
+        """Finding or organ whose mask the map is made of, by the options; None where it needs no mask.
+
+        Parameters
+        ----------
+        options : mapping of str to Any
+            Of the call.
+
+        Returns
+        -------
+        str or None
+        """
         return str(options.get("mask", "lung")) if "mask" in self.needs else None
 
 
@@ -138,6 +158,10 @@ def method_spec(name: str, registered: tuple[str, ...]) -> MethodSpec:
     registered : tuple of str
         What :func:`quantus_vit.available_methods` lists.
 
+    Returns
+    -------
+    MethodSpec
+
     Raises
     ------
     ValueError
@@ -149,5 +173,17 @@ def method_spec(name: str, registered: tuple[str, ...]) -> MethodSpec:
 
 
 def options_of(call: Call, spec: MethodSpec, given: ExplainOptions) -> dict[str, Any]:
-    """All options of a call: those that the run gives the method, then those in the call's brackets."""
+    """All options of a call: those that the run gives the method, then those in the call's brackets.
+
+    Parameters
+    ----------
+    call : Call
+    spec : MethodSpec
+    given : ExplainOptions
+        Of the run.
+
+    Returns
+    -------
+    dict of str to Any
+    """
     return {**spec.options(given), **call.options}

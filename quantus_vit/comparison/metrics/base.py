@@ -53,7 +53,17 @@ again); or it sorts a map's values, so that ties have to be broken."""
 
 
 def common_settings(protocol: Protocol) -> dict[str, Any]:
-    """What all metrics of Quantus take: single scores, quiet, and each map by its own maximum, not its batch's."""
+    """What all metrics of Quantus take: single scores, quiet, and each map by its own maximum, not its batch's.
+
+    Parameters
+    ----------
+    protocol : Protocol
+
+    Returns
+    -------
+    dict of str to Any
+        Keywords of the metric's class.
+    """
     # Quantus 0.3 passes the axes itself, and those of each map; other releases take the whole batch's if not told.
     axes = {} if protocol.quantus.startswith("0.3.") else {"normalise_axes": (1, 2, 3)}
     return {
@@ -67,7 +77,18 @@ def common_settings(protocol: Protocol) -> dict[str, Any]:
 
 
 def of_quantus(name: str) -> Callable[..., Any]:
-    """Builder of a metric of Quantus; errors as of :func:`metric_of_quantus`."""
+    """Builder of a metric of Quantus; errors as of :func:`metric_of_quantus`.
+
+    Parameters
+    ----------
+    name : str
+        Of the class.
+
+    Returns
+    -------
+    callable
+        For ``MetricSpec.build``.
+    """
 
     def build(**settings: Any) -> Any:
         return metric_of_quantus(name)(**settings)
@@ -127,7 +148,17 @@ def once(protocol: Protocol) -> dict[str, dict[str, Any]]:
 
 
 def by_baseline(protocol: Protocol) -> dict[str, dict[str, Any]]:
-    """A row for each of the protocol's baselines; with a single one the row has the metric's plain name."""
+    """A row for each of the protocol's baselines; with a single one the row has the metric's plain name.
+
+    Parameters
+    ----------
+    protocol : Protocol
+
+    Returns
+    -------
+    dict of str to dict
+        For ``MetricSpec.variants``.
+    """
     if len(protocol.baselines) == 1:
         return {"": {"perturb_baseline": protocol.baselines[0]}}
     return {f"baseline={baseline}": {"perturb_baseline": baseline} for baseline in protocol.baselines}
@@ -229,6 +260,10 @@ def build_scorers(protocol: Protocol, masks: tuple[str, ...] = ()) -> list[Score
     protocol : Protocol
     masks : tuple of str
         Findings and organs that have masks in the data; metrics that need a mask give a row for each.
+
+    Returns
+    -------
+    list of Scorer
 
     Raises
     ------

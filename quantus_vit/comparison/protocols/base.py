@@ -60,6 +60,10 @@ class ProtocolSpec:
         given : mapping
             Field -> value; None where nothing was given.
 
+        Returns
+        -------
+        dict of str to Any
+
         Raises
         ------
         ValueError

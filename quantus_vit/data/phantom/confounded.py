@@ -132,11 +132,31 @@ class ConfoundedPhantom(Phantom):
         self.name = f"phantom with {artefact} on {share:.0%} of {carrier}"
 
     def carries(self, index: int) -> bool:
-        """Whether that film has the artefact."""
+        """Whether that film has the artefact.
+
+        Parameters
+        ----------
+        index : int
+            Place in the data set.
+
+        Returns
+        -------
+        bool
+        """
         return self._is_carrier(index) and self._artefact_rng(index).random() < self.share
 
     def hides(self, index: int) -> bool:
-        """Whether that film has the label and shows no lesion."""
+        """Whether that film has the label and shows no lesion.
+
+        Parameters
+        ----------
+        index : int
+            Place in the data set.
+
+        Returns
+        -------
+        bool
+        """
         return self._is_carrier(index) and self._rng(index, _HIDDEN_STREAM).random() < self.hidden
 
     def _is_carrier(self, index: int) -> bool:

@@ -97,7 +97,18 @@ class Phantom(XrayDataset, Dataset[XraySample]):
         return self._item(index, self.labels[index])
 
     def twin(self, index: int) -> XraySample:
-        """Draw the same film without its lesion: same person, position, noise and artefacts; label "Normal"."""
+        """Draw the same film without its lesion: same person, position, noise and artefacts; label "Normal".
+
+        Parameters
+        ----------
+        index : int
+            Place in the data set.
+
+        Returns
+        -------
+        XraySample
+            As ``phantom[index]``.
+        """
         return self._item(self._check_index(index), _NORMAL)
 
     def _check_index(self, index: int) -> int:
@@ -107,7 +118,18 @@ class Phantom(XrayDataset, Dataset[XraySample]):
         return number % self.count
 
     def grey(self, index: int) -> npt.NDArray[np.float32]:
-        """Draw the picture alone, float32 ``(image_size, image_size)`` in [0, 1]."""
+        """Draw the picture alone, float32 ``(image_size, image_size)`` in [0, 1].
+
+        Parameters
+        ----------
+        index : int
+            Place in the data set.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(image_size, image_size)``, 0 is black.
+        """
         return _grey(self._labelled_film(self._check_index(index)))
 
     def _labelled_film(self, index: int) -> Film:

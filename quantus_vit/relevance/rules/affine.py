@@ -16,7 +16,13 @@ __all__ = ["Epsilon", "Gamma", "ZBox", "ZPlus"]
 
 @dataclass(frozen=True)
 class Epsilon(Rule[AffineOperation]):
-    """R_in = x * W^T (R / (z + b + eps sign)): LRP-epsilon (Bach et al. 2015, eq. 58); the bias absorbs its share."""
+    """R_in = x * W^T (R / (z + b + eps sign)): LRP-epsilon (Bach et al. 2015, eq. 58); the bias absorbs its share.
+
+    Parameters
+    ----------
+    epsilon : float
+        What is added to denominators, with their sign; 0 is LRP-0.
+    """
 
     message_kinds = BOTH
     by_token = True
@@ -40,6 +46,11 @@ class ZPlus(Rule[AffineOperation]):
 
     (Chefer et al. 2021, eq. 3 with alpha = 1.) Computed with three products instead of eight through
     x+ W+ + x- W- = (x W + |x| |W|) / 2; in half precision, where that difference would lose small sums, as it stands.
+
+    Parameters
+    ----------
+    stabilizer : float
+        What is added to denominators.
     """
 
     message_kinds = BOTH
@@ -72,6 +83,13 @@ class Gamma(Rule[AffineOperation]):
     For outputs > 0: R_in = x * (W + gamma W+)^T S for x > 0, x * (W + gamma W-)^T S for x < 0; W+ and W- change places
     for outputs < 0. S = R / (sum of those parts and of the bias, which is treated like a weight). (Montavon et al.
     2019; generalised to signed inputs by Andeol et al. 2021.) gamma 0 is LRP-0.
+
+    Parameters
+    ----------
+    gamma : float
+        How much more the agreeing parts weigh.
+    stabilizer : float
+        What is added to denominators.
     """
 
     message_kinds = BOTH
@@ -101,6 +119,11 @@ class ZBox(Rule[AffineOperation]):
     """z^B rule for pixels (Montavon et al. 2017): inputs are bounded by the image's own minimum l and maximum h.
 
     R_in = x * W^T S - l * W+^T S - h * W-^T S with S = R / (x W - l W+ - h W-).
+
+    Parameters
+    ----------
+    stabilizer : float
+        What is added to denominators.
     """
 
     message_kinds = BOTH

@@ -48,7 +48,16 @@ class Rule(Generic[OperationType]):
                 cls.operations = get_args(base)[0]
 
     def reads(self, message_kind: MessageKind) -> Reads:
-        """What :meth:`propagate` looks at."""
+        """What :meth:`propagate` looks at.
+
+        Parameters
+        ----------
+        message_kind : {"relevance", "multiplier"}
+
+        Returns
+        -------
+        Reads
+        """
         return Reads.INPUTS | Reads.OUTPUT
 
     def propagate(self, operation: OperationType, message: Tensor) -> Messages:

@@ -32,7 +32,13 @@ class Pass(Rule[UnaryOperation]):
 
 @dataclass(frozen=True)
 class PassAfterClone(Rule[UnaryOperation]):
-    """R_in = R_out for a normalisation at the start of a residual branch, whose input is used twice."""
+    """R_in = R_out for a normalisation at the start of a residual branch, whose input is used twice.
+
+    Parameters
+    ----------
+    stabilizer : float
+        See :func:`~.base.through_copy`.
+    """
 
     message_kinds = BOTH
     stabilizer: float = 1e-9
@@ -48,6 +54,11 @@ class GradientTimesInput(Rule[RuledOperation]):
 
     For softmax and normalisation this is AttnLRP's first-order expansion (Achtibat et al. 2024, eq. 12-13). With
     ``damping`` the quotient of relevances is :func:`~.numerics.damped_ratio`; multipliers have none.
+
+    Parameters
+    ----------
+    damping : float
+        Share of the denominator's root mean square by which quotients are damped; 0: not at all.
     """
 
     message_kinds = BOTH

@@ -19,6 +19,13 @@ class Uniform(Rule[ProductOperation]):
 
     (Chefer et al. 2021, sec. 3.2; Achtibat et al. 2024, eq. 14-15.) For elementwise products that is R / 2 each. With
     ``damping`` S is :func:`~.numerics.damped_ratio` of R and a b; for multipliers R / (a b) is what they are.
+
+    Parameters
+    ----------
+    stabilizer : float
+        What is added to denominators.
+    damping : float
+        Share of the denominator's root mean square by which quotients are damped; 0: not at all.
     """
 
     message_kinds = BOTH

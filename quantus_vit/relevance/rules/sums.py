@@ -21,6 +21,13 @@ class NormalizedAdd(Rule[SumOperation]):
     parts of opposite sign cannot grow without bound (Chefer et al. 2021, eq. 9). Sums run over each sample alone. With
     ``damping`` S is :func:`~.numerics.damped_ratio` of R and a + b; the rescaling keeps the sample's relevance all the
     same.
+
+    Parameters
+    ----------
+    stabilizer : float
+        What is added to denominators.
+    damping : float
+        Share of the denominator's root mean square by which quotients are damped; 0: not at all.
     """
 
     stabilizer: float = 1e-9
