@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Named", "Table"]
+__all__ = ["Named", "Table", "unknown_name"]
 
 
 class Named(Protocol):
@@ -156,10 +156,7 @@ class Table(Generic[Spec]):
         return spec
 
     def _unknown(self, name: object) -> ValueError:
-        known = self.names()
-        similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-        hint = f"; did you mean {similar[0]!r}?" if similar else ""
-        return ValueError(f"unknown {self.kind} {name!r}{hint or ';'} there are: {', '.join(known)}")
+        return unknown_name(self.kind, name, self.names())
 
     def _discover(self) -> None:
         """Enter other packages' specs, once; one whose name is taken is left out with a warning."""
@@ -172,3 +169,24 @@ class Table(Generic[Spec]):
                     self._enter(entry.name, entry, overwrite=False)
                 except (ValueError, TypeError) as error:
                     warnings.warn(f"the entry point {entry.value!r} is left out: {error}", stacklevel=3)
+
+
+def unknown_name(kind: str, name: object, known: Sequence[str]) -> ValueError:
+    """The error for a name that no spec has.
+
+    Parameters
+    ----------
+    kind : str
+        What the name should be of, such as "metric".
+    name : object
+        What was typed.
+    known : sequence of str
+        All that there are; the message lists them, and the one that is most like ``name`` first.
+
+    Returns
+    -------
+    ValueError
+    """
+    similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    hint = f"; did you mean {similar[0]!r}?" if similar else ";"
+    return ValueError(f"unknown {kind} {name!r}{hint} there are: {', '.join(known)}")

@@ -20,6 +20,7 @@ import torch
 from ..models import Classifier
 from ..quantus_plugin import available_methods
 from ..quantus_plugin.registry import METHODS as EXPLAINERS
+from ..tables import unknown_name
 from .calls import Call
 from .methods import METHODS, ControlInputs, MethodSpec, method_spec, options_of
 from .protocol import ExplainOptions
@@ -200,7 +201,7 @@ def method_calls(
     for text in methods:
         call = Call.parse(text)
         if call.name not in registered and call.name not in METHODS:
-            raise ValueError(f"unknown method {call.name!r}; known are {', '.join(known_methods())}")
+            raise unknown_name("method", call.name, known_methods())
         spec = method_spec(call.name, registered)
         lacking = _lacking(spec)
         if lacking:

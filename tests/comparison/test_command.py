@@ -241,7 +241,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path, checkpoint, capsys) ->
         (["--data", "/nowhere"], "--data /nowhere needs --model SPEC"),
         (["--checkpoint", "/nowhere.safetensors"], "/nowhere.safetensors"),
         (["--samples", "0"], "samples must be a whole number of at least 1, got 0"),
-        (["--methods", "TransformerLPR"], "unknown method 'TransformerLPR'; known are TransformerLRP"),
+        (["--methods", "TransformerLPR"], "unknown method 'TransformerLPR'; did you mean 'TransformerLRP'?"),
         (["--methods", "TransformerLRP[variant=best]"], "best"),
         (["--metrics", "Faith"], "unknown metric 'Faith'"),
         (["--metrics", "FaithfulnessEstimate[steps=3]"], "steps"),
@@ -394,7 +394,7 @@ def test_explain_takes_several_images_and_methods_into_a_folder(tmp_path, checkp
         ({"image": "CHECKPOINT"}, "as an image"),
         ({"--checkpoint": "/nowhere.safetensors"}, "/nowhere.safetensors"),
         ({"--checkpoint": "IMAGE"}, "some x-ray (1).png"),
-        ({"--method": "GradCAN"}, "unknown method 'GradCAN'; known are TransformerLRP"),
+        ({"--method": "GradCAN"}, "unknown method 'GradCAN'; did you mean 'GradCAM'? there are: TransformerLRP"),
         (
             {"--target": "tuberculosis"},
             "unknown target 'tuberculosis'; the model's classes are 0 COVID-19, 1 Non-COVID",

@@ -63,7 +63,7 @@ def test_known_methods() -> None:
     assert {"TransformerLRP", "LimeCXR", "Random"} <= set(known)
     assert len(set(known)) == len(known)
     assert [call.label for call in method_calls(known, ExplainOptions())] == known
-    with pytest.raises(ValueError, match="unknown method 'TransformerLPR'; known are TransformerLRP, "):
+    with pytest.raises(ValueError, match=r"unknown method 'TransformerLPR'; did you mean 'TransformerLRP'"):
         method_calls(["TransformerLRP", "TransformerLPR"], ExplainOptions())
 
 
