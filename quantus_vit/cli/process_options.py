@@ -38,8 +38,11 @@ def check_launcher(devices: int, num_nodes: int) -> None:
     Raises
     ------
     ValueError
-        The numbers differ, or a batch job of SLURM wants several processes without srun.
+        A number is below 1, the numbers differ, or a batch job of SLURM wants several processes without srun.
     """
+    for option, number in (("--devices", devices), ("--num-nodes", num_nodes)):
+        if number < 1:
+            raise ValueError(f"{option} must be at least 1, got {number}")
     count, variables = devices * num_nodes, os.environ
     wanted = f"but --devices and --num-nodes ask for {devices} x {num_nodes}"
     if "TORCHELASTIC_RUN_ID" in variables:

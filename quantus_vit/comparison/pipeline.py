@@ -278,4 +278,4 @@ def _draw_figures(folder: Path, run: ComparisonRun, scores: Sequence[Score], lab
 
 def _save(figure: Figure, file: Path) -> None:
     make_legible(figure)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=110, pil_kwargs={"compress_level": 3})  # half the time of zlib's 6, files 7 % larger

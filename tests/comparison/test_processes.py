@@ -97,8 +97,9 @@ def test_what_cannot_be_started_is_told(arguments: tuple, message: str) -> None:
         launched(*arguments).__enter__()
 
 
-def test_the_command_says_that_devices_must_be_positive(capsys, tmp_path) -> None:
-    assert "devices must be at least 1, got 0" in fails(capsys, "compare", "--devices", "0", "--out", str(tmp_path))
+@pytest.mark.parametrize("option", ["--devices", "--num-nodes"])
+def test_the_command_says_what_must_be_positive(capsys, tmp_path, option: str) -> None:
+    assert f": {option} must be at least 1, got 0" in fails(capsys, "compare", option, "0", "--out", str(tmp_path))
 
 
 PRELUDE = """

@@ -24,6 +24,8 @@ MAP_SIDE = 112
 
 _SHOWN = 0.995
 _QUALITY = 82
+_EFFORT = 6
+"""Of zlib: 9 makes a page 0.4 % smaller and takes seven times as long."""
 
 
 def pack_map(relevance: Array) -> dict[str, Any]:
@@ -84,4 +86,4 @@ def pack_picture(grey: npt.NDArray[np.uint8]) -> str:
 
 
 def _deflated(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 9)).decode()
+    return base64.b64encode(zlib.compress(data, _EFFORT)).decode()
