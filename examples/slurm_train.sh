@@ -25,6 +25,7 @@ fi
 
 # --batch-size counts the images of a step in all processes together: 32 for each of eight GPUs. Weights come from the
 # network when they are not in the cache of Hugging Face yet: where nodes see none, fill it beforehand.
+# shellcheck disable=SC2086  # an empty RESUME is no argument
 exec srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" quantus-vit train \
     --data "$DATA" --model vit_base_patch16_224 --weights pretrained \
     --batch-size 256 --lr 3e-4 --warmup 0.1 --schedule cosine --precision bf16-mixed \

@@ -14,7 +14,7 @@ of FaithfulnessEstimate (0.0, the mean of the preprocessing) and with its own de
 Occlusion has 0.0, which is Captum's default, too, and TokenOcclusion the removal of the primary metric. LIME draws its
 neighbourhood in the orthogonal design: 300 images tell what 800 coin tosses tell (benchmarks/LIME.md).
 
-**Cost**: some 1,850 forwards an image of 224 pixels, 565 for maps and 70 to score each of 17 maps (RemovalCurve 28,
+**Cost**: some 1,970 forwards an image of 224 pixels, 780 for maps and 70 to score each of 17 maps (RemovalCurve 28,
 FaithfulnessEstimate 42); localisation and Sparseness look at maps alone. Ties are broken in one order an image, with a
 seed of the image's own: the mean over images is a mean over orders.
 
