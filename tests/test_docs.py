@@ -26,6 +26,11 @@ from quantus_vit.tables import Table
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPORTS = [
+    ROOT / "examples" / "RESULTS.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "quantus_vit" / "assets" / "README.md",
+]
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>\w+)\n(?P<code>.*?)^```", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#)(?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 BRACKETS = re.compile(r"\b(?P<name>[A-Z]\w+)\[\w+=[^\]\s]+\]")
@@ -92,11 +97,13 @@ def namespace() -> dict[str, Any]:
     images = torch.randn(2, 3, 224, 224, generator=generator)
     labels = torch.tensor([1, 3])
     model = tiny(num_classes=10)
+    volume_model = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 4, 4), torch.nn.Flatten(), torch.nn.Linear(16, 2)).eval()
     return {
         "__name__": "documentation", "quantus_vit": quantus_vit, "model": model, "images": images, "labels": labels,
         "image": images[0], "x": images.numpy(), "y": labels.numpy(), "x_batch": images.numpy(),
         "y_batch": labels.numpy(), "classes": 10, "hooked_model": Hooked(model).eval(), "my_lrp": gradient_map,
-        "my_function": gradient_map, "MyLRP": MyLRP,
+        "my_function": gradient_map, "MyLRP": MyLRP, "volume_model": volume_model,
+        "volumes": torch.randn(1, 1, 8, 8, 8, generator=generator), "affine": np.eye(4),
     }  # fmt: skip
 
 
@@ -143,7 +150,7 @@ def test_python_blocks_run(page, surroundings):
 
 COMMANDS = [
     pytest.param(shlex.split(line, comments=True), id=f"{name_of(page)}:{line[:60].strip()}")
-    for page in PAGES
+    for page in [*PAGES, *REPORTS]
     for block in blocks(page, "sh", "shell", "bash")
     for line in re.split(r"\n|&&|;", block.code.replace("\\\n", " "))
     if shlex.split(line, comments=True)
@@ -213,7 +220,7 @@ def test_options_in_brackets_are_those_of_the_methods():
 
 def test_blocks_are_found():
     assert [block.language for block in blocks(ROOT / "README.md", "python", "sh")].count("python") >= 3
-    text = "<!-- not run: needs a GPU -->\n```python\nx = 1\n```\n\n```python\ny = 2\n```\n"
+    text = "<!-- not run: needs a scanner -->\n```python\nx = 1\n```\n\n```python\ny = 2\n```\n"
     assert [(match["reason"], match["code"]) for match in BLOCK.finditer(text)] == [
-        ("needs a GPU", "x = 1\n"), (None, "y = 2\n"),
+        ("needs a scanner", "x = 1\n"), (None, "y = 2\n"),
     ]  # fmt: skip
