@@ -224,3 +224,16 @@ def test_blocks_are_found():
     assert [(match["reason"], match["code"]) for match in BLOCK.finditer(text)] == [
         ("needs a scanner", "x = 1\n"), (None, "y = 2\n"),
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is from Python 3.11")
+def test_the_source_distribution_has_what_pages_lead_to():
+    import tomllib
+
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = {entry.lstrip("/") for entry in content["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    needed = {name_of(page) for page in PAGES}
+    for page in PAGES:
+        targets = [(page.parent / match["target"]).resolve() for match in LINK.finditer(page.read_text())]
+        needed |= {target.relative_to(ROOT).as_posix() for target in targets}
+    assert {name for name in needed if name not in included and name.partition("/")[0] not in included} == set()
