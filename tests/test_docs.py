@@ -237,3 +237,16 @@ def test_the_source_distribution_has_what_pages_lead_to():
         targets = [(page.parent / match["target"]).resolve() for match in LINK.finditer(page.read_text())]
         needed |= {target.relative_to(ROOT).as_posix() for target in targets}
     assert {name for name in needed if name not in included and name.partition("/")[0] not in included} == set()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is from Python 3.11")
+def test_the_map_has_the_layers_of_the_import_contract():
+    import tomllib
+
+    (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [set(layer.split(" | ")) - {"_version"} for layer in contract["layers"]]
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", text, re.M)
+    shown = [{name for row, names in rows if row == str(i + 1) for name in re.findall(r"`(\w+)`", names)}
+             for i in range(len(layers))]  # fmt: skip
+    assert shown == layers

@@ -103,6 +103,10 @@ class ModelConfig:
         """
         try:
             values = json.loads(text)
+            known = [item.name for item in fields(cls)]
+            unknown = sorted(values.keys() - set(known)) if isinstance(values, dict) else []
+            if unknown:
+                raise ValueError(f"it has no {unknown[0]!r}; there are: {', '.join(known)}")
             return cls(**{**values, "preprocessing": Preprocessing.from_dict(values["preprocessing"])})
         except KeyError as error:
             raise ValueError(f"not the configuration of a quantus-vit model: {error} is missing") from error

@@ -98,6 +98,7 @@ def test_torch_files_are_read_without_running_them(tmp_path: Path, monkeypatch: 
         ({"model_kwargs": {"patch_size": {"a": 1}}}, "patch_size"),
         ({"model_kwargs": {"norm_layer": "os.system"}}, "norm_layer"),
         ({"training": 5}, "training must be a mapping"),
+        ({"image_size": 224}, r"it has no 'image_size'; there are: architecture, "),
         ({"surprise": 1}, "surprise"),
     ],
 )
