@@ -78,6 +78,19 @@ class Hooked(torch.nn.Module):
         return logits
 
 
+class ImageText(torch.nn.Module):
+    """The image's side of a model such as CLIP."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vision = tiny(num_classes=8)
+        self.logit_scale = torch.nn.Parameter(torch.tensor(2.0))
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.vision(images)
+        return features
+
+
 def gradient_map(model: torch.nn.Module, inputs: Any, targets: Any, **kwargs: Any) -> np.ndarray:
     x = torch.as_tensor(inputs).clone().requires_grad_()
     with torch.enable_grad():
@@ -104,6 +117,8 @@ def namespace() -> dict[str, Any]:
         "y_batch": labels.numpy(), "classes": 10, "hooked_model": Hooked(model).eval(), "my_lrp": gradient_map,
         "my_function": gradient_map, "MyLRP": MyLRP, "volume_model": volume_model,
         "volumes": torch.randn(1, 1, 8, 8, 8, generator=generator), "affine": np.eye(4),
+        "clip": ImageText().eval(), "text_features": torch.randn(2, 8, generator=generator),
+        "segmenter": torch.nn.Conv2d(3, 2, 16, 16).eval(), "lesion_mask": torch.eye(14, dtype=torch.bool),
     }  # fmt: skip
 
 
