@@ -143,12 +143,11 @@ positions_lrp = attributing(AttnLRP, options={"positions": True}, target=0)
 positional_lrp = attributing(PositionalLRP, target=0)
 grad_cam = attributing(GradCAM, target=0)
 token_occlusion = attributing(TokenOcclusion, target=0)
-occlusion_in_steps = attributing(TokenOcclusion, options={"window": 2, "stride": 2}, target=0)
 
 
 def occlusion_forwards(model: nn.Module, images: Tensor) -> Call:
-    """The forwards that :data:`occlusion_in_steps` runs for one image, bare: the whole image, then 16 at a time."""
-    windows = math.prod(-(-side // 2) for side in model.patch_embed.grid_size)
+    """The forwards that :data:`token_occlusion` runs for one image, bare: the whole image, then 16 at a time."""
+    windows = math.prod(model.patch_embed.grid_size)
 
     def call() -> None:
         with torch.no_grad():
@@ -176,7 +175,6 @@ OURS = (
     positional_lrp,
     grad_cam,
     token_occlusion,
-    occlusion_in_steps,
 )
 
 
@@ -304,7 +302,7 @@ CANDIDATES: tuple[Candidate, ...] = (
     Candidate("TokenOcclusion", token_occlusion),
     Candidate(
         "TokenOcclusion, to its bare forwards",
-        occlusion_in_steps,
+        token_occlusion,
         largest_batch=1,
         cost=1.05,
         forwards=occlusion_forwards,
