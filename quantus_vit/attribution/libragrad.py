@@ -213,7 +213,7 @@ class LibraGrad(PropagationMethod):
         upper, top = traced.output, blocks[-1].output
         ends = [block.input for block in blocks[lowest:]] + ([] if top is None else [top])
         for index, end in reversed(list(enumerate(ends, lowest))):
-            channels = channel_dimension(end, inputs, traced.places is not None)
+            channels = channel_dimension(end, inputs, traced.places)
             weights = traced.attentions[index - 1].weights if how.term == "attcat" else None
             for number, one in enumerate(sums):
                 biases = one.biases.at(end, channels) if how.biases != "none" else None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..relevance import Trace
-from ..relevance.places import UnplacedError
+from ..relevance.places import Places, UnplacedError
 from .grid import resize, to_image, token_grid
 from .rollout import at_least_single
 
@@ -20,8 +20,11 @@ Layout = tuple[int, ...]
 MOST_PREFIX_TOKENS = 16
 
 
-def channel_dimension(x: Tensor, inputs: Tensor, placed: bool = False) -> int:
+def channel_dimension(x: Tensor, inputs: Tensor, places: Places | None = None) -> int:
     """Where the channels of a residual stream are: 2 in (N, T, C), 3 in (N, h, w, C), 1 in (N, C, h, w).
+
+    Sizes tell, or the places of its tokens where they were followed: then images may also lie in parts,
+    (N * parts, T, C) or (N, parts, T, C).
 
     Parameters
     ----------
@@ -29,29 +32,31 @@ def channel_dimension(x: Tensor, inputs: Tensor, placed: bool = False) -> int:
         The residual stream.
     inputs : Tensor
         The images.
-    placed : bool
-        The places of tokens were followed, so that images may also lie in parts, (N * parts, T, C).
+    places : Places or None
+        Of the traced forward, if they were followed.
 
     Raises
     ------
     UnplacedError
-        It is none of these, so that no token can be told from another.
+        It is none of these, or may be two of them, so that no token can be told from another.
     """
     height, width = inputs.shape[-2:]
-    if placed and x.dim() == 3:
-        return 2
+    if places is not None:
+        channels = 2 if x.dim() == 3 else places.channels_of(x)
+        if channels is not None:
+            return channels
     if x.shape[0] == inputs.shape[0] and (x.dim() == 3 or inputs.dim() == 4 or x.dim() == 5):
         if x.dim() == 3:
             return 2
         if x.dim() == 5:
             return 4 if _alike(x.shape[1:4], inputs.shape[2:]) else 1
-        if x.dim() == 4 and x.shape[1] * width == x.shape[2] * height:
-            return 3
-        if x.dim() == 4 and x.shape[2] * width == x.shape[3] * height:
-            return 1
+        last = x.dim() == 4 and x.shape[1] * width == x.shape[2] * height
+        second = x.dim() == 4 and x.shape[2] * width == x.shape[3] * height
+        if last != second:
+            return 3 if last else 1
     raise UnplacedError(
         f"the residual stream has shape {tuple(x.shape)} for {tuple(inputs.shape)} images: neither (N, tokens, "
-        "channels) nor a map of the image's aspect ratio; use AttnLRP"
+        "channels) nor, without doubt, a map of the image's aspect ratio; use AttnLRP"
     )
 
 

@@ -93,6 +93,17 @@ class Places(Positions):
             raise UnplacedError("the tokens of a block are no grid of places in the image; use AttnLRP")
         return found
 
+    def channels_of(self, x: Tensor) -> int | None:
+        """The dimension of a tensor's channels, last or second: all of a token's lie at one place. None: not known."""
+        labels = self._labels.get(x)
+        if labels is None:
+            return None
+        for channels in (x.dim() - 1, 1):
+            places = labels.places
+            if places.shape[channels] > 1 and bool((places == places.narrow(channels, 0, 1)).all()):
+                return channels
+        return None
+
     def of_rows(self, node: Any, rows: Tensor) -> Placement | None:
         """The places of an operation's tokens, of which ``rows`` are the values; None where they have none."""
         labels = self._nodes.get(node)

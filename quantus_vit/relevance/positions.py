@@ -37,7 +37,7 @@ class PatchGrid:
         (number of patches,) int64: the token of each patch, patches counted row by row; None where the first attention
         does not run over all patches at once (windows), or they are no grid of the image's dimensions.
     sequences : list of Labels
-        The places in the sequences (N, T, channels) that the model held up to there.
+        The places in the sequences (N, T, channels), or (N, parts, T, channels), that the model held up to there.
     """
 
     sizes: tuple[int, ...]
@@ -189,7 +189,7 @@ class Positions:
         self.active = False
         known = self._labels.items()
         self._kept = [x for x, found in known if x.shape[2:] == found.sizes == self._sizes]
-        sequences = list({id(found): found for x, found in known if x.dim() == 3}.values())  # shared by many tensors
+        sequences = {id(found): found for x, found in known if x.dim() in (3, 4) and len(x) == self._images}  # shared
         labels = self._labels.get(values)
         self._labels.clear()
         if labels is None:
@@ -205,7 +205,7 @@ class Positions:
         sizes = grid_sizes(places, labels.sizes)
         if sizes is not None:
             whole = len(sizes) == self._dimensions and [first[token] for token in tokens] == places
-            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, sequences)
+            self.grid = PatchGrid(sizes, torch.tensor(tokens) if whole else None, list(sequences.values()))
             if sizes != self._sizes:
                 self.images = frozenset(map(id, self._kept))
 

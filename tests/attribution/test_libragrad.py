@@ -258,6 +258,64 @@ def test_the_stages_of_a_pyramid_are_interpolated_one_by_one() -> None:
     assert finest.shape == (2, 1, 8, 8)
 
 
+@pytest.mark.parametrize(("image", "widths"), [(64, (8, 16, 16)), (24, (8, 12))], ids=["16 x 16", "4 x 9"])
+def test_images_that_the_model_holds_in_blocks(image: int, widths: tuple[int, ...]) -> None:
+    """Against hooks on timm's NesT, whose stream is (N, blocks, T, C); no size may be taken for another that equals it.
+
+    In the first case there are as many blocks as tokens in each, and 16 channels.
+    """
+    from timm.models.nest import Nest, deblockify
+
+    count = len(widths)
+    options: dict[str, Any] = {"embed_dims": widths, "num_heads": (2,) * count, "depths": (1,) * count}
+    model = Nest(image, num_levels=count, num_classes=3, **options)
+    model = randomise(model).double().eval()
+    x = torch.randn(2, 3, image, image, generator=torch.Generator().manual_seed(2)).double()
+    entering: list[Tensor] = []
+    blocks: Any = [block for level in model.levels for block in level.transformer_encoder]  # type: ignore[union-attr]
+    handles = [block.register_forward_pre_hook(lambda _, given: entering.append(given[0])) for block in blocks]
+    logits = model(x)
+    for handle in handles:
+        handle.remove()
+    wanted = torch.zeros(2, 1, image, image, dtype=torch.float64)
+    for stream, gradient in zip(entering, torch.autograd.grad(logits[:, 1].sum(), entering), strict=True):
+        tokens = (stream * gradient).sum(-1, keepdim=True).detach()
+        grid = deblockify(tokens, round(tokens.shape[2] ** 0.5)).permute(0, 3, 1, 2)
+        wanted += F.interpolate(grid, (image, image), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(LibraGrad(model, "plus", libra=False).attribute(x, 1), wanted)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_as_many_channels_as_rows_and_columns(last: bool) -> None:
+    """A stream of 8 x 8 x 8 may have its channels last or first: where places lie alike tells."""
+
+    class Stream(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.qkv, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 24), nn.Linear(8, 3)
+
+        def forward(self, image: Tensor) -> Tensor:
+            x = self.embed(image)
+            return self.behind(x.permute(0, 2, 3, 1).contiguous() if last else x)
+
+        def behind(self, x: Tensor) -> Tensor:
+            tokens = (x if last else x.permute(0, 2, 3, 1)).flatten(1, 2)
+            q, k, v = self.qkv(tokens).chunk(3, -1)
+            y = ((q @ k.mT).softmax(-1) @ v).unflatten(1, (8, 8))
+            x = x + (y if last else y.permute(0, 3, 1, 2))
+            return self.head(x.mean((1, 2) if last else (2, 3)))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, image = randomise(Stream()).double().eval(), torch.randn(2, 3, 32, 32).double()
+    assert isinstance(model, Stream)
+    x = model.embed(image)
+    x = (x.permute(0, 2, 3, 1) if last else x).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.behind(x)[:, 1].sum(), x)
+    found = LibraGrad(model, "ixg", libra=False, interpolate=None).attribute(image, 1)
+    torch.testing.assert_close(found, (x * gradient).detach().sum(3 if last else 1)[:, None])
+
+
 def test_images_that_are_not_square() -> None:
     family = BY_NAME["torchvision_swin"]
     model, x = make(family, oblong=True), images(family, oblong=True)
