@@ -189,7 +189,8 @@ class Positions:
         self.active = False
         known = self._labels.items()
         self._kept = [x for x, found in known if x.shape[2:] == found.sizes == self._sizes]
-        sequences = {id(found): found for x, found in known if x.dim() in (3, 4) and len(x) == self._images}  # shared
+        held = (found for x, found in known if x.dim() == 3 or (x.dim() == 4 and len(x) == self._images))
+        sequences = {id(found): found for found in held}  # shared by many tensors
         labels = self._labels.get(values)
         self._labels.clear()
         if labels is None:
