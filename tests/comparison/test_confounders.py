@@ -116,7 +116,7 @@ def test_a_model_that_does_not_rely_judges_no_method() -> None:
         said[rise] = " ".join(confounder_findings(tables))
     assert "says nothing for or against a method" in said[0.0]
     assert "says nothing for or against a method" not in said[0.5]
-    assert "turns 0% of them (0% to 39%)" in said[0.5]
+    assert "turns 0 % of them (0 % to 39 %)" in said[0.5]
 
 
 class Corner(nn.Module):

@@ -26,15 +26,19 @@ def confounder_findings(tables: ConfounderTables) -> list[str]:
     return sentences
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _of_model(model: RelianceRow) -> str:
     relies = "relies on it" if _relies(model) else "is not seen to rely on it"
     turned = ""
     if model.flipped_low == model.flipped_low:
-        turned = f" ({model.flipped_low:.0%} to {model.flipped_high:.0%})"
+        turned = f" ({_percent(model.flipped_low)} to {_percent(model.flipped_high)})"
     return (
         f"{model.artefact} on {model.percent:g} % of its class: the model {relies}; on {model.n} films of other "
         f"classes it changes the class's probability by {model.reliance:.2f} ({model.ci_low:.2f} to "
-        f"{model.ci_high:.2f}) and turns {model.flipped:.0%} of them{turned}."
+        f"{model.ci_high:.2f}) and turns {_percent(model.flipped)} of them{turned}."
     )
 
 
@@ -47,7 +51,7 @@ def _shown(model: RelianceRow, rows: Sequence[ConfounderRow]) -> list[str]:
     rest = [row for row in judged if row not in told]
     words = []
     if told:
-        listed = ", ".join(f"{row.method} (AUC {row.auc:.2f}, covers {row.coverage:.0%})" for row in told)
+        listed = ", ".join(f"{row.method} (AUC {row.auc:.2f}, covers {_percent(row.coverage)})" for row in told)
         words.append(f"covered more of the artefact than on the clean model by {listed}")
     if rest:
         listed = ", ".join(f"{row.method} ({row.auc:.2f})" for row in rest)
@@ -68,6 +72,7 @@ def _accusers(rows: Sequence[ConfounderRow]) -> list[str]:
     if not accusing:
         return [f"No method accuses the artefact falsely on the clean model ({rows[0].n} films)."] if rows else []
     listed = ", ".join(
-        f"{row.method} {row.accused:.0%} ({row.accused_low:.0%} to {row.accused_high:.0%})" for row in accusing
+        f"{row.method} {_percent(row.accused)} ({_percent(row.accused_low)} to {_percent(row.accused_high)})"
+        for row in accusing
     )
     return [f"{rows[0].artefact}, false accusations of the clean model: {listed}; the other methods none."]
