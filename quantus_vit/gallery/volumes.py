@@ -169,7 +169,7 @@ class VolumeGallery:
                 listed_prediction(self._classifier, read.probabilities),
                 self._classifier.class_names[read.target],
             )
-            chance = f"p = {read.probabilities[read.target]:.2f}"
+            chance = f"prob. {read.probabilities[read.target]:.2f}"
             print(f"{read.input.name}: predicted {told}; {call.label} for {name} ({chance}): {path}")
         return True
 

@@ -15,7 +15,7 @@ __all__ = ["class_index", "listed_prediction", "target_of"]
 def listed_prediction(classifier: Classifier, probabilities: Sequence[float]) -> str:
     """What the model predicts, each name with its probability."""
     named = named_predictions(classifier, probabilities)
-    return ", ".join(f"{name} (p = {value:.2f})" for name, value in named.items()) or NOTHING
+    return ", ".join(f"{name} (prob. {value:.2f})" for name, value in named.items()) or NOTHING
 
 
 def class_index(text: str, class_names: Sequence[str]) -> int:

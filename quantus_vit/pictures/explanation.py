@@ -56,12 +56,12 @@ class Explanation:
     @property
     def heading(self) -> str:
         """The map in a line as short as can be."""
-        return f"{self.method} for {self.target} (p = {self.probability:.2f})"
+        return f"{self.method} for {self.target} (prob. {self.probability:.2f})"
 
     @property
     def subject(self) -> str:
         """The map in one line, for readers who do not know what the target is."""
-        return f"{self.method} for the model's output {self.target!r} (p = {self.probability:.2f})"
+        return f"{self.method} for the model's output {self.target!r} (probability {self.probability:.2f})"
 
     @property
     def seen(self) -> npt.NDArray[np.bool_]:

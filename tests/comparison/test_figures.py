@@ -66,7 +66,7 @@ def test_every_map_has_its_own_scale_and_every_row_a_bar() -> None:
     assert {scale.vmin for scale in scales} == {0.0}
     bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
     assert len(bars) == 2
-    for word in ("TransformerLRP: Normal", "p = 0.70", "8 superpixels", "lungs", "lesion", "against"):
+    for word in ("TransformerLRP: Normal", "prob. 0.70", "8 superpixels", "lungs", "lesion", "against"):
         assert word in texts(figure)
 
 

@@ -142,8 +142,10 @@ def test_explain_takes_the_pixel_range_of_films(tmp_path, models, films, capsys)
         with torch.no_grad():
             probability = torch.sigmoid(classifier.module(classifier.preprocessing.image(values)[None])).item()
         said.append(capsys.readouterr().out)
-        verdict = f"Nodule (p = {probability:.2f})" if probability > 0.5 else f"no Nodule (p = {1 - probability:.2f})"
-        assert said[-1].startswith(f"predicted {verdict}; TransformerLRP for Nodule (p = {probability:.2f})")
+        verdict = (
+            f"Nodule (prob. {probability:.2f})" if probability > 0.5 else f"no Nodule (prob. {1 - probability:.2f})"
+        )
+        assert said[-1].startswith(f"predicted {verdict}; TransformerLRP for Nodule (prob. {probability:.2f})")
     assert len(set(said)) == 3
     given = ["--pixel-range", "5", "5", "--out", str(tmp_path / "no.png")]
     assert main(["explain", str(film), "--model", f"{models}:binary", *given]) == 2
@@ -152,7 +154,7 @@ def test_explain_takes_the_pixel_range_of_films(tmp_path, models, films, capsys)
 
 def test_explain_names_every_finding_that_a_multilabel_model_sees(tmp_path, models, films, capsys) -> None:
     film = str(tmp_path / "film0.png")
-    for bias, verdict in [(50.0, "Nodule (p = 1.00), Edema (p = 1.00)"), (-50.0, "none")]:
+    for bias, verdict in [(50.0, "Nodule (prob. 1.00), Edema (prob. 1.00)"), (-50.0, "none")]:
         lines = ["def biased():", "    made = multilabel()", f"    made.module.head.bias.data.fill_({bias})"]
         models.write_text("\n".join([MODELS, *lines, "    return made"]))
         given = ["--model", f"{models}:biased", "--device", "cpu", "--out", str(tmp_path / "out.png")]

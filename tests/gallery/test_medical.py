@@ -43,8 +43,8 @@ def explanation_of(path: Path, shape: tuple[int, int], signed: bool = True) -> E
     relevance[:, 0] = np.nan
     grey = np.full(shape, 0.25, np.float32)
     return Explanation(
-        "image0001", grey, relevance, signed, "AttnLRP", "Pneumonia", 0.93, "Pneumonia (p = 0.93)", "0123456789abcdef",
-        str(path),
+        "image0001", grey, relevance, signed, "AttnLRP", "Pneumonia", 0.93, "Pneumonia (prob. 0.93)",
+        "0123456789abcdef", str(path),
     )  # fmt: skip
 
 

@@ -250,15 +250,15 @@ def test_nothing_of_pyplot_is_imported_or_left() -> None:
 
 def explanation_of(relevance: np.ndarray) -> Explanation:
     grey = np.full(relevance.shape, 0.5, np.float32)
-    words = ("AttnLRP", "Normal", 0.7, "Normal (p = 0.70)", "", "x.png")
+    words = ("AttnLRP", "Normal", 0.7, "Normal (prob. 0.70)", "", "x.png")
     return Explanation("x", grey, relevance.astype(np.float32), True, *words)
 
 
 def test_the_overlay_says_what_it_shows() -> None:
     figure = draw_overlay(explanation_of(SIGNED))
-    assert figure.get_suptitle() == "x: predicted Normal (p = 0.70)"
+    assert figure.get_suptitle() == "x: predicted Normal (prob. 0.70)"
     said = texts(figure)
-    for words in ("AttnLRP for Normal (p = 0.70)", "purple: against", "Research use only - AI explanation, not for"):
+    for words in ("AttnLRP for Normal (prob. 0.70)", "purple: against", "Research use only - AI explanation, not for"):
         assert words in said
     assert "dashed line" not in said
     assert len([axes for axes in figure.axes if axes.get_label() == "<colorbar>"]) == 1

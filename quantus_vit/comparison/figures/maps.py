@@ -118,7 +118,7 @@ def _draw_row(figure: Figure, axes_row: Any, row: MapRow, method: str, class_nam
         colours, scale = scale_of(relevance, signed=signed)
         draw_relevance(axes, relevance, colours, scale)
         draw_outlines(axes, row.masks)
-        numbers = f"p = {row.probabilities[index]:.2f}, full scale {scale.vmax:.1e}"
+        numbers = f"prob. {row.probabilities[index]:.2f}, full scale {scale.vmax:.1e}"
         axes.set_title(f"{method}: {class_names[index]}\n{numbers}", fontsize=9)
     shared = Normalize(-1.0 if signed else 0.0, 1.0)
     label = "relevance / full scale"
