@@ -190,10 +190,15 @@ def way_down(node: Any, end: Any = None) -> tuple[list[Any], Any]:
     """
     routing: list[Any] = []
     below, part = node.next_functions[0]
-    while below is not end and type(below).__name__ in ROUTING_NODES | PARTING_NODES:
-        routing.append(below if type(below).__name__ in ROUTING_NODES else _OnePart(below, part))
+    while below is not end and (type(below).__name__ in ROUTING_NODES or _parts(below)):
+        routing.append(_OnePart(below, part) if _parts(below) else below)
         below, part = below.next_functions[0]
     return routing, below
+
+
+def _parts(node: Any) -> bool:
+    """Whether a node parts a tensor and tells the shapes of the parts; torch 2.4's do not."""
+    return type(node).__name__ in PARTING_NODES and hasattr(node, "_input_metadata")
 
 
 class _OnePart:

@@ -162,6 +162,10 @@ def test_input_and_biases_sum_to_the_logit_at_every_block(name: str) -> None:
         torch.testing.assert_close(total, traced.logits[[0, 1], [1, 3]], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.zeros(2, requires_grad=True).unbind()[0].grad_fn, "_input_metadata"),
+    reason="nodes of torch 2.4 do not tell the shapes of parts",
+)
 @pytest.mark.parametrize("count", [1, 2, 17])
 def test_biases_of_query_and_key_norms_count_at_their_tokens(count: int) -> None:
     """The ordinary gradient reaches them; against hooks. There are 2 heads and 17 tokens, too."""
