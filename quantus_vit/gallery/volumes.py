@@ -21,6 +21,7 @@ from ..errors import UnsupportedOperationError
 from ..models import Classifier
 from ..pictures.explanation import RESEARCH_ONLY
 from ..pictures.numbers import save_nifti
+from ..quantus_plugin.model_state import precision
 from ..quantus_plugin.registry import METHODS as EXPLAINERS
 from .formats import FORMATS
 from .inputs import InputImage
@@ -196,7 +197,8 @@ class VolumeGallery:
 
     def _map(self, call: MethodCall, read: _Read) -> Array:
         method = EXPLAINERS[call.spec.name].load()(self._classifier.module, **call.options)
-        maps = method.attribute(read.tensor[None].to(self._device), read.target)
+        inputs = read.tensor[None].to(self._device, precision(self._classifier.module))
+        maps = method.attribute(inputs, read.target)
         relevance = maps.detach().sum(1)[0].float().cpu().numpy()
         if relevance.shape != read.volume.values.shape:
             raise ValueError(f"{call.label}: the map has the shape {relevance.shape}, not {read.volume.values.shape}")

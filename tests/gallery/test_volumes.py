@@ -40,6 +40,11 @@ def several():
 def make():
     torch.manual_seed(0)
     return Classifier(Volumes(), ("clear", "lesion"), Preprocessing((8, 6), mean=(0.5,), std=(0.25,), channels=1))
+
+def double():
+    classifier = make()
+    classifier.module.double()
+    return classifier
 """
 SHAPE = (4, 8, 6)
 AFFINE = np.array([[0.0, -2.0, 0.0, 10.0], [1.5, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]])
@@ -151,3 +156,14 @@ def test_a_models_first_output_is_explained_where_it_has_several(tmp_path, model
     assert explain(str(volume), "--model", model.replace(":make", ":several"), "--method", "AttnLRP", "--out", str(out),
                    "--pixel-range", "-1000", "400") == 0  # fmt: skip
     assert nibabel.load(out).shape == (6, 8, 4)
+
+
+def test_a_model_of_double_precision_gets_volumes_of_it(tmp_path, model) -> None:
+    volume, maps = write_volume(tmp_path / "scan.nii.gz", values_of()), []
+    for name in ("make", "double"):
+        out = tmp_path / f"{name}.nii.gz"
+        assert explain(volume, "--model", model.replace(":make", f":{name}"), "--method", "AttnLRP", "--out", out) == 0
+        maps.append(nibabel.load(out).get_fdata())
+    single, double = maps
+    assert np.abs(double).max() > 0
+    np.testing.assert_allclose(single, double, rtol=0, atol=1e-4 * np.abs(double).max())
