@@ -103,6 +103,8 @@ def _unequal(content: ReportContent, metric: str) -> str:
         return without
     most = max(row.n + row.nan for row in rows)
     shared, means = common_means(content.scores, metric, [row.method for row in rows if row.n + row.nan == most])
+    if all(row.n == shared for row in rows):
+        return without  # all lack the same cases
     if not shared:
         return f" These means are over different cases, and no case has a score of every method.{without}"
     higher = content.metrics[metric].higher_is_better

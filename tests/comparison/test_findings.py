@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
+
 from quantus_vit.comparison.cases import Case
 from quantus_vit.comparison.findings import ReportContent, caveats, findings
 from quantus_vit.comparison.methods import METHODS
@@ -160,6 +162,15 @@ def test_many_pairs_that_were_not_tested_are_counted() -> None:
     (sentence,) = findings(content_of(values | {("F", "Rare"): [0.4, *[nan] * 5]}))
     assert sentence.endswith("Not tested, for want of cases with scores of both: 4 pairs, all with Rare.")
     assert not re.search(r"differences of \d\S*e-1", sentence)  # equal distances are no power, but rounding
+
+
+@pytest.mark.parametrize("others", [(), ("B",)])
+def test_means_over_the_same_cases_are_not_said_to_be_over_different_ones(others: tuple[str, ...]) -> None:
+    nan = float("nan")
+    values = {("F", "A"): [nan, *RISING[1:]]} | {("F", name): [nan, *HIGH[1:]] for name in others}
+    (sentence,) = findings(content_of(values))
+    assert "1 of 12 cases without a score" in sentence
+    assert "over different cases" not in sentence
 
 
 def test_a_method_without_any_score_does_not_make_the_others_means_differ_in_cases() -> None:
