@@ -62,7 +62,7 @@ def fit_on_device(
     Raises
     ------
     ValueError
-        Lime selects these features one after the other.
+        Lime selects these features one after the other, or an answer is not finite.
     """
     if not _selects_at_once(feature_selection, num_features):
         raise ValueError(
@@ -75,6 +75,12 @@ def fit_on_device(
     surface = _Surface(features, weighting, members, None if feature_selection == "none" else count)
     parts = [labels[start : start + CLASSES_AT_ONCE] for start in range(0, len(labels), CLASSES_AT_ONCE)]
     rows = torch.cat([surface.fit(answers[:, list(part)].to(torch.float64)) for part in parts]).cpu().numpy()
+    for label, row in zip(labels, rows, strict=True):
+        if not np.isfinite(row).all():
+            raise ValueError(
+                f"the model's answers for class {label} are not finite numbers, so that no linear model fits them; if "
+                "the model is in half precision, convert it with .float()"
+            )
     return {label: _local_model(row, count, features.shape[1]) for label, row in zip(labels, rows, strict=True)}
 
 

@@ -80,6 +80,22 @@ def test_a_class_that_never_changes(value):
         assert found[0].r2 == theirs.r2 == 1
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_refused_as_by_lime(device, value):
+    base = LimeImageExplainer(random_state=0).base
+    masks = DESIGNS["plain"](50, SEGMENTS, np.random.RandomState(1))
+    answers, distances, groups = answers_of(masks, 3), cosine_distances(masks), clusters("plain", 50)
+    answers[7, 1] = value
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        fit(base, masks, answers, distances, 1, 100, "auto", groups)
+    placed, given = torch.from_numpy(masks.astype(bool)).to(device), torch.from_numpy(answers).to(device)
+    weights = base.kernel_fn(distances)
+    with pytest.raises(ValueError, match="answers for class 1 are not finite"):
+        fit_on_device(placed, given, weights, [0, 1], 100, "auto", groups)
+    assert list(fit_on_device(placed, given, weights, [0, 2], 100, "auto", groups)) == [0, 2]
+
+
 def test_what_is_selected_one_by_one_is_left_to_lime():
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     assert fits_on_device(cuda, "auto", 7)
