@@ -91,13 +91,20 @@ class PositionTable:
             first = values.narrow(dim, 0, 1)
             if values.size(dim) > 1 and (values.stride(dim) == 0 or bool((values == first).all())):
                 values = first
+
+        def dims() -> frozenset[int]:
+            places = torch.where(values > 0, (values - 1) % torch.Size(grid).numel() + 1, 0)
+            return frozenset(d for d in range(values.dim()) if bool((places != places.narrow(d, 0, 1)).any()))
+
+        return self._once(values, grid, dims)
+
+    def _once(self, values: Tensor, grid: tuple[int, ...], dims: Callable[[], frozenset[int]]) -> Positions:
+        """The positions with these values; ``dims`` is asked where they are met for the first time."""
         known = self._known.setdefault((tuple(values.shape), grid), [])
         for candidate in known:
             if torch.equal(candidate.values, values):
                 return candidate
-        places = torch.where(values > 0, (values - 1) % torch.Size(grid).numel() + 1, 0)
-        dims = frozenset(d for d in range(values.dim()) if bool((places != places.narrow(d, 0, 1)).any()))
-        found = Positions(values.contiguous(), grid, dims)
+        found = Positions(values.contiguous(), grid, dims())
         known.append(found)
         return found
 
@@ -128,12 +135,7 @@ class PositionTable:
                 return NOWHERE
             values = torch.arange(1, count + 1, dtype=torch.float64).view(size, 1, *grid)
             dims = frozenset(d for d in range(2, len(shape)) if shape[d] > 1)
-            known = self._known.setdefault((tuple(values.shape), grid), [])
-            found = next((one for one in known if torch.equal(one.values, values)), None)
-            if found is None:  # nothing of it is to be looked for, as :meth:`positions` does
-                found = Positions(values, grid, dims)
-                known.append(found)
-            return self.record([found])
+            return self.record([self._once(values, grid, lambda: dims)])
 
         found: Record = self.remembered(("fresh", shape), compute)
         return found
