@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..batch_size import BatchSize, PeakMemory, available_bytes
 from .inputs import along_batch, doubtful_part, split_batch
@@ -98,6 +98,8 @@ def _fitting(
     model: Model, inputs: Tensor, forward_args: tuple[Any, ...], forwards: int, most: int, otherwise: int
 ) -> int:
     """Images that take three quarters of the free memory, each so many peaks of a plain forward, measured on one."""
+    if isinstance(model, nn.Module) and any(module.training for module in model.modules()):
+        return otherwise  # a forward would change what a batch normalisation holds
     try:
         with torch.no_grad(), PeakMemory() as memory:
             model(inputs[:1], *along_batch(forward_args, slice(0, 1), len(inputs)))

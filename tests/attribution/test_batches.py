@@ -117,3 +117,13 @@ def test_a_model_that_fails_is_left_to_the_method(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(batches, "available_bytes", lambda device: 2**30)
     broken = Narrow(nn.Identity(), 0, ValueError("no"))
     assert images_at_once(broken, torch.empty(40, 3, 8, 8, device="meta"), (), None) == 32
+
+
+def test_no_forward_is_measured_in_training_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "available_bytes", lambda device: 2**30)
+    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4)).to("meta").train()
+    model[1].num_batches_tracked = torch.tensor(0)  # the one that has a value to look at
+    many = torch.empty(40, 3, 8, 8, device="meta")
+    assert images_at_once(model, many, (), None) == forwards_at_once(model, many, (), None) == 32
+    assert int(model[1].num_batches_tracked) == 0
+    assert images_at_once(model.eval(), many, (), None) == 128
