@@ -82,8 +82,8 @@ def in_parts(explain: Callable[[slice], Tensor], inputs: Tensor, at_once: int, t
         A single image is too much.
     """
     parts, size = split_batch(inputs, at_once), BatchSize(at_once)
-    found: dict[int, Tensor] = {}
-    for number in sorted(range(len(parts)), key=lambda i: i != doubtful_part(targets, parts)):
+    first, found = doubtful_part(targets, parts), dict[int, Tensor]()
+    for number in sorted(range(len(parts)), key=lambda i: i != first):
         found[number] = size.run(lambda most, part=parts[number]: _pieces(explain, part, most, len(inputs)))  # type: ignore[misc]
     return found[0] if len(found) == 1 else torch.cat([found[number] for number in range(len(parts))])
 
