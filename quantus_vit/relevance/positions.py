@@ -102,6 +102,8 @@ class Labels:
 
     def in_image(self, places: Tensor) -> Tensor:
         """Places counted within their images, from 1; 0 stays 0."""
+        if int(places.max()) <= self.count:  # all of the first image
+            return places.clamp(min=0)
         return torch.where(places > 0, (places - 1) % self.count + 1, 0)
 
     def by_token(self) -> Tensor | None:
@@ -197,8 +199,7 @@ class Positions:
             return
         every = without_constant_dims(labels.places[..., 0])
         self._folded = self._folding(labels)
-        rows = every.flatten(0, -2)
-        rows = labels.in_image(rows) if int(rows.max()) > labels.count else rows.clamp(min=0)
+        rows = labels.in_image(every.flatten(0, -2))
         first: list[float] = rows[0].tolist()
         tokens = sorted((token for token, place in enumerate(first) if place), key=first.__getitem__)
         alike = len(rows) == 1 or bool((rows == rows[:1]).all())
