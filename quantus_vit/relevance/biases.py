@@ -190,8 +190,13 @@ def way_down(node: Any, end: Any = None) -> tuple[list[Any], Any]:
     """
     routing: list[Any] = []
     below, part = node.next_functions[0]
-    while below is not end and (type(below).__name__ in ROUTING_NODES or _parts(below)):
-        routing.append(_OnePart(below, part) if _parts(below) else below)
+    while below is not end:
+        if type(below).__name__ in ROUTING_NODES:
+            routing.append(below)
+        elif _parts(below):
+            routing.append(_OnePart(below, part))
+        else:
+            break
         below, part = below.next_functions[0]
     return routing, below
 
