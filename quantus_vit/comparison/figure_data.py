@@ -16,6 +16,7 @@ from .cases import Case
 from .figures import LimeRegions, MapRow
 from .pictures import Picture
 from .runner import ComparisonRun
+from .scores import Prediction
 
 __all__ = ["figure4_method", "gather_map_rows", "gather_samples", "lime_regions", "shown_outputs"]
 
@@ -75,16 +76,20 @@ def gather_map_rows(run: ComparisonRun, labels: Sequence[str], method: str) -> l
     for label in list(labels)[:_MOST_ROWS]:
         members = [case for case in run.plan.cases if case.label == label and case.key in predictions]
         members.sort(key=lambda case: not predictions[case.key].correct)
-        made = (_map_row(run, case, picture, method, outputs) for case, picture in _pictured(run, members))
+        made = (
+            _map_row(run, case, predictions[case.key], picture, method, outputs)
+            for case, picture in _pictured(run, members)
+        )
         rows += islice((row for row in made if row is not None), 1)
     return rows
 
 
-def _map_row(run: ComparisonRun, case: Case, picture: Picture, method: str, outputs: Sequence[int]) -> MapRow | None:
+def _map_row(
+    run: ComparisonRun, case: Case, prediction: Prediction, picture: Picture, method: str, outputs: Sequence[int]
+) -> MapRow | None:
     """A row of figure 4; None where a map is missing and the image cannot be read any more."""
     maps = run.maps_of(case, method, outputs)
-    prediction = run.ledger.prediction(case)
-    if maps is None or prediction is None:
+    if maps is None:
         return None
     probabilities = prediction.values()
     target = case.target if run.plan.protocol.target == "label" else int(np.argmax(probabilities))
