@@ -97,14 +97,13 @@ def fonted(text: str) -> Iterator[tuple[str, str]]:
     part, file : str
         Of :func:`legible` text, in its order.
     """
-    files = [findfont(FontProperties(family=[name])) for name in _families()]
-    known = [frozenset(get_font(file).get_charmap()) for file in files]
+    names = _families()
 
-    def font_of(letter: str) -> int:
-        return next((at for at, letters in enumerate(known) if letter.isspace() or ord(letter) in letters), 0)
+    def font_of(letter: str) -> str:
+        return next((name for name in names if letter.isspace() or ord(letter) in _letters((name,))), names[0])
 
-    for at, letters in groupby(legible(text), font_of):
-        yield "".join(letters), files[at]
+    for name, letters in groupby(legible(text), font_of):
+        yield "".join(letters), findfont(FontProperties(family=[name]))
 
 
 def make_legible(figure: Figure) -> None:
@@ -153,7 +152,7 @@ def _installed() -> tuple[str, ...]:
     return tuple(name for name in _FURTHER_FONTS if name in known)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _letters(families: tuple[str, ...]) -> frozenset[int]:
     """Code points that one of the fonts has."""
     files = [findfont(FontProperties(family=[name])) for name in families]
