@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from .measure import CLEAN, ConfounderRow, RelianceRow
@@ -33,7 +34,7 @@ def _percent(share: float) -> str:
 def _of_model(model: RelianceRow) -> str:
     relies = "relies on it" if _relies(model) else "is not seen to rely on it"
     turned = ""
-    if model.flipped_low == model.flipped_low:
+    if not math.isnan(model.flipped_low):
         turned = f" ({_percent(model.flipped_low)} to {_percent(model.flipped_high)})"
     return (
         f"{model.artefact} on {model.percent:g} % of its class: the model {relies}; on {model.n} films of other "

@@ -19,10 +19,10 @@ from matplotlib.patches import Patch
 from ..scores import Score, finite
 from ..statistics import grouped
 
+__all__ = ["CLASS_COLOURS", "HORIZONTAL", "draw_boxplots"]
+
 _SIDE_BY_SIDE = 4
 """Most methods with a panel of their own."""
-
-__all__ = ["CLASS_COLOURS", "HORIZONTAL", "draw_boxplots"]
 
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colours for the colour-blind."""
